@@ -1,0 +1,588 @@
+"""The Python API: persist a function, find a job again, ask it, wait for it, fetch it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+from persist_magic import facts
+from persist_magic.errors import (
+    Damaged,
+    JobCancelled,
+    JobLost,
+    NotReady,
+    PersistError,
+    StillRunning,
+)
+from persist_magic.jobdir import Cancelled, JobFacts, latest_attempt
+from persist_magic.machine import host_name, user_name
+from persist_magic.managers import Manager, make_manager
+from persist_magic.observe import observe, status_of
+from persist_magic.payload.rebuild import main_namespace
+from persist_magic.replay import Piece, replay, tail
+from persist_magic.results import (
+    Results,
+    describe_outputs,
+    failure_of,
+    hint_after_failure,
+    load_results,
+)
+from persist_magic.runner.outputs import CALL
+from persist_magic.status import (
+    Done,
+    Empty,
+    Failed,
+    JobStatus,
+    Lost,
+    Queued,
+    Running,
+    Status,
+    Stopped,
+    duration,
+)
+from persist_magic.store import ID, Store, find_root
+from persist_magic.submission import Digests, Plan, Surroundings, follow_names, plan_inputs, submit
+
+F = TypeVar("F", bound=Callable[..., Any])
+# Seconds between looks while waiting: as quick as the job is young.
+_QUICKEST, _SLOWEST = 0.002, 0.05
+_ASK_MANAGER_EVERY = 0.5
+
+
+@dataclass(frozen=True)
+class JobInfo:
+    """All about one job at one look. Times are seconds since 1970."""
+
+    name: str
+    id: str
+    status: JobStatus
+    reason: str
+    manager: str
+    created: float
+    started: float | None
+    ended: float | None
+    attempt: int
+    directory: Path
+    bytes: int
+    time_limit: float | None
+
+    @property
+    def took(self) -> float | None:
+        """Seconds from the start of the run to its end, or to now."""
+        if self.started is None:
+            return None
+        return (self.ended if self.ended is not None else time.time()) - self.started
+
+    def __str__(self) -> str:
+        words = f"job {self.name!r}: {self.status}"
+        if self.reason:
+            words += f" ({self.reason})"
+        if self.took is not None:
+            words += f", {'took' if self.status.ended else 'for'} {duration(self.took)}"
+        return words
+
+
+def current_store(root: str | Path | None = None) -> Store:
+    """The store of the present working directory, or of *root*."""
+    given = str(root) if root is not None else os.environ.get("PERSIST_ROOT")
+    found, notice = find_root(Path.cwd(), given)
+    if notice:
+        print(notice, file=sys.stderr)
+    return Store(found)
+
+
+class Job:
+    """One job: a directory under a root. Holds no state, so every answer is of now.
+
+    Made by `persist`, `read_job` and `list_jobs`.
+    """
+
+    def __init__(self, store: Store, directory: Path) -> None:
+        self.store = store
+        self.directory = directory
+        self.id = directory.name
+        match = ID.fullmatch(self.id)
+        self.name = match[2] if match else self.id
+
+    def __repr__(self) -> str:
+        try:
+            return f"<{self.info()}>"
+        except PersistError as error:
+            return f"<job {self.name!r}: {error.message}>"
+
+    # ---- asking
+
+    def facts(self) -> JobFacts:
+        """What its files say.
+
+        Raises
+        ------
+        Damaged
+            It was deleted, or its request cannot be read.
+        """
+        found = JobFacts.read(self.directory)
+        if found is None:
+            gone = not self.directory.exists()
+            raise Damaged(
+                f"job {self.name!r} was deleted"
+                if gone
+                else f"{self.directory / 'request.json'} cannot be read",
+                "" if gone else f"%persist_cleanup {self.name} removes what is left of it",
+            )
+        return found
+
+    def look(self) -> tuple[JobFacts, Status]:
+        """Its facts and its status."""
+        return status_of(self.store, self.facts())
+
+    def status(self) -> JobStatus:
+        """The state it is in."""
+        return self.look()[1].kind
+
+    def info(self) -> JobInfo:
+        """All about it."""
+        return info_of(*self.look())
+
+    def is_ready(self) -> bool:
+        """Whether it has ended, one way or another."""
+        return self.status().ended
+
+    def wait(
+        self,
+        timeout: float | None = None,
+        *,
+        tick: Callable[[JobInfo], object] | None = None,
+    ) -> JobStatus:
+        """Wait for its end; the state it ended in.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; None waits for ever.
+        tick
+            Called now and then while it waits, with what is known.
+
+        Raises
+        ------
+        NotReady
+            The time ran out; the job goes on.
+        """
+        begin = time.monotonic()
+        asked = -_ASK_MANAGER_EVERY
+        while True:
+            waited = time.monotonic() - begin
+            if waited - asked >= _ASK_MANAGER_EVERY or self._has_ended():
+                asked = waited
+                found, status = self.look()
+                if status.kind.ended or _never_submitted(status):
+                    return status.kind
+                if tick is not None:
+                    tick(info_of(found, status))
+            if timeout is not None and waited >= timeout:
+                raise self._not_ready(f"not ready after {duration(timeout)}")
+            left = timeout - waited if timeout is not None else _SLOWEST
+            # A twentieth of what was waited so far is unnoticed by who waits.
+            time.sleep(max(0.0, min(left, _SLOWEST, max(_QUICKEST, waited / 20))))
+
+    def _has_ended(self) -> bool:
+        attempt = latest_attempt(self.directory)
+        return attempt is not None and bool(attempt.finished or attempt.exited)
+
+    def _not_ready(self, words: str) -> NotReady:
+        info = self.info()
+        return NotReady(
+            f"job {self.name!r} is {words}: {info.status}"
+            + (f" ({info.reason})" if info.reason else ""),
+            f"it goes on; %persist_fetch {self.name} waits for it",
+        )
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Wait in an event loop; the value."""
+        import asyncio
+
+        async def ended() -> Any:
+            pause = _QUICKEST
+            while not await asyncio.to_thread(self.is_ready):
+                await asyncio.sleep(pause)
+                pause = min(pause * 1.5, 0.5)
+            return self.fetch()
+
+        return ended().__await__()
+
+    # ---- results
+
+    def fetch(self, timeout: float | None = None) -> Any:
+        """Wait for its end; its value: what the function returned, or the cell's last expression.
+
+        Raises
+        ------
+        NotReady
+            *timeout* seconds have passed.
+        JobCancelled, JobLost, JobFailed
+            It did not end well.
+        Exception
+            What the job raised, of its own type, where that can be loaded.
+        """
+        results = self.results(timeout=timeout)
+        from persist_magic.runner.outputs import VALUE
+
+        if VALUE in results.failures:
+            raise results.failures[VALUE]
+        return results.value
+
+    def variables(
+        self, *names: str, timeout: float | None = None, partial: bool = False
+    ) -> dict[str, Any]:
+        """The variables it brought back, or those in *names*.
+
+        Parameters
+        ----------
+        partial
+            Take what there is now: of a job that runs, what it gave to `save`; of one that
+            failed, what it had bound.
+
+        Raises
+        ------
+        CannotLoad
+            One of them could not be saved, or cannot be loaded here.
+        """
+        results = self.results(*names, timeout=timeout, partial=partial)
+        for failure in results.failures.values():
+            raise failure
+        return results.values
+
+    def results(
+        self,
+        *names: str,
+        timeout: float | None = None,
+        partial: bool = False,
+        namespace: dict[str, Any] | None = None,
+    ) -> Results:
+        """Everything that came back, failures of single variables noted and not raised.
+
+        Parameters
+        ----------
+        namespace
+            The globals for functions that come back; default those of `__main__`.
+        """
+        space = main_namespace() if namespace is None else namespace
+        if not partial:
+            self.wait(timeout)
+            self.require_done(space)
+        return load_results(self.facts(), space, self.store.blobs, names)
+
+    def require_done(self, namespace: dict[str, Any] | None = None) -> None:
+        """Raise what ended it, unless it is done."""
+        found, status = self.look()
+        space = main_namespace() if namespace is None else namespace
+        hint = hint_after_failure(found)
+        match status:
+            case Done():
+                self._forget_replaced(found.request.replaces)
+                return
+            case Failed(reason=reason):
+                raise failure_of(found, reason, space, self.store.blobs)
+            case Stopped(reason=reason):
+                raise JobCancelled(f"job {self.name!r} was {reason}", hint)
+            case Lost(reason=reason):
+                raise JobLost(f"job {self.name!r} is lost: {reason}", hint)
+            case Empty(reason=reason):
+                raise JobLost(
+                    f"job {self.name!r} never started: {reason}", "run its cell again"
+                )
+            case Queued() | Running():
+                raise self._not_ready("not ready")
+
+    def _forget_replaced(self, id: str | None) -> None:
+        # Kept only until this one was done.
+        if id is not None and ID.fullmatch(id) and id in self.store.ids():
+            Job(self.store, self.store.jobs / id).cleanup()
+
+    def outputs(self) -> dict[str, dict[str, Any]]:
+        """What there is to fetch: type, extent, bytes and role by name; reads no values."""
+        return describe_outputs(self.facts())
+
+    def replay(self) -> list[Piece]:
+        """What it printed and displayed, in order, as the cell would have shown it."""
+        attempt = self.facts().attempt
+        if attempt is None:
+            return []
+        return replay(attempt.directory, see_all=f"%persist_log {self.name} shows all of it")
+
+    def stdout(self, lines: int | None = None) -> str:
+        """What it printed, or the last *lines* of it."""
+        return self._log("stdout", lines)
+
+    def stderr(self, lines: int | None = None) -> str:
+        """What it wrote to the error stream, or the last *lines* of it."""
+        return self._log("stderr", lines)
+
+    def _log(self, stream: str, lines: int | None) -> str:
+        attempt = latest_attempt(self.directory)
+        if attempt is None:
+            return ""
+        if lines is not None:
+            return tail(attempt.directory, stream, lines)
+        try:
+            return (attempt.directory / f"{stream}.log").read_text("utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    # ---- acting
+
+    def cancel(self, force: bool = False) -> JobStatus:
+        """End it with all its processes; what it had computed by then is kept.
+
+        Parameters
+        ----------
+        force
+            Kill at once, without asking it to stop: what it had bound is lost, what it had
+            given to `save` is not.
+
+        Returns
+        -------
+        JobStatus
+            The state it is in now; a job that had ended before keeps its state.
+        """
+        found, status = self.look()
+        if status.kind.ended:
+            return status.kind
+        # Written before looking: a runner that starts at this moment looks after it has written.
+        Cancelled(f"{user_name()}@{host_name()}", time.time()).write(self.directory)
+        found = self.facts()
+        if found.submitted or found.attempt:
+            make_manager(found.request.manager).cancel(found, force=force)
+        return self.status()
+
+    def cleanup(self, force: bool = False) -> None:
+        """Delete all trace of it.
+
+        Parameters
+        ----------
+        force
+            Also of one that runs, which is cancelled first.
+
+        Raises
+        ------
+        StillRunning
+            It has not ended.
+        """
+        found = JobFacts.read(self.directory)
+        if found is not None:
+            _, status = status_of(self.store, found)
+            if not status.kind.ended and not _never_submitted(status):
+                if not force:
+                    raise StillRunning(
+                        f"job {self.name!r} is {status.kind}",
+                        f"%persist_cancel {self.name} ends it; --force cancels and deletes it",
+                    )
+                self.cancel(force=True)
+            _end_left_over(found)
+        self.store.delete(self.directory)
+        if found is not None:
+            self._forget_replaced(found.request.replaces)
+
+
+def _end_left_over(job: JobFacts) -> None:
+    # Processes that the job started and left would write into a directory that is gone.
+    if job.request.manager == "local" and job.request.host == host_name():
+        from persist_magic.processes import end_tree
+
+        end_tree(job.request.id, grace=1.0)
+
+
+def _never_submitted(status: Status) -> bool:
+    return isinstance(status, Empty) and status.reason != "being submitted"
+
+
+def info_of(found: JobFacts, status: Status) -> JobInfo:
+    """What *found* and *status* say, in one record."""
+    started = ended = None
+    attempt = 0
+    match status:
+        case Running():
+            started, attempt = status.started, status.attempt
+        case Done() | Failed() | Stopped() | Lost():
+            started, ended, attempt = status.started, status.ended, status.attempt
+        case Empty() | Queued():
+            pass
+    request = found.request
+    return JobInfo(
+        name=request.name,
+        id=request.id,
+        status=status.kind,
+        reason=status.reason,
+        manager=request.manager,
+        created=request.created,
+        started=started,
+        ended=ended,
+        attempt=attempt,
+        directory=found.directory,
+        bytes=sum(int(about.get("bytes", 0)) for about in describe_outputs(found).values()),
+        time_limit=request.time_limit,
+    )
+
+
+def read_job(name: str, root: str | Path | None = None) -> Job:
+    """The job called *name*: the newest of that name under the root, or the one with that id.
+
+    Raises
+    ------
+    JobNotFound
+        There is none.
+    RootRefused
+        Another user owns the root or could write to it.
+    """
+    store = current_store(root)
+    if store.exists():
+        store.check_trust()
+    return Job(store, store.resolve(name))
+
+
+def list_jobs(root: str | Path | None = None) -> list[Job]:
+    """All jobs under the root that a name leads to, newest first."""
+    store = current_store(root)
+    ids = sorted(store.by_name().values(), reverse=True)
+    return [Job(store, store.jobs / id) for id in ids]
+
+
+def infos(store: Store, jobs: Sequence[Job]) -> list[JobInfo]:
+    """All about each of *jobs*, with one question to each manager. A damaged one is LOST."""
+    found: list[JobInfo] = []
+    readable = [facts_ for job in jobs if (facts_ := JobFacts.read(job.directory)) is not None]
+    known = {job.request.id: (job, status) for job, status in observe(store, readable)}
+    for job in jobs:
+        if job.id in known:
+            found.append(info_of(*known[job.id]))
+        elif job.id in facts.listing(store.jobs):
+            found.append(_damaged(job))
+    return found
+
+
+def _damaged(job: Job) -> JobInfo:
+    try:
+        made = time.mktime(time.strptime(job.id[:15], "%Y%m%d-%H%M%S"))
+    except ValueError:
+        made = 0.0
+    return JobInfo(
+        name=job.name,
+        id=job.id,
+        status=JobStatus.LOST,
+        reason="damaged: request.json cannot be read",
+        manager="",
+        created=made,
+        started=None,
+        ended=None,
+        attempt=0,
+        directory=job.directory,
+        bytes=0,
+        time_limit=None,
+    )
+
+
+@overload
+def persist(
+    function: Callable[..., Any],
+    name: str,
+    manager: Manager | None = ...,
+    *,
+    args: Sequence[Any] = ...,
+    kwargs: Mapping[str, Any] | None = ...,
+    replace: bool = ...,
+    force: bool = ...,
+    root: str | Path | None = ...,
+) -> Job: ...
+
+
+@overload
+def persist(
+    function: str,
+    name: Manager | None = ...,
+    *,
+    args: Sequence[Any] = ...,
+    kwargs: Mapping[str, Any] | None = ...,
+    replace: bool = ...,
+    force: bool = ...,
+    root: str | Path | None = ...,
+) -> Callable[[Callable[..., Any]], Job]: ...
+
+
+def persist(
+    function: Any,
+    name: Any = None,
+    manager: Any = None,
+    *,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    replace: bool = False,
+    force: bool = False,
+    root: str | Path | None = None,
+) -> Any:
+    """Run a function in a background interpreter that outlives this process.
+
+    `persist(func, "hello", ProcessManager(), args=(1,))`, or as a decorator without a call,
+    `@persist("hello", ProcessManager())`, which puts the job in the function's place.
+
+    Parameters
+    ----------
+    function
+        Called in the job with *args* and *kwargs*, as they are now.
+    name
+        Of the job.
+    manager
+        What runs it; default a process on this machine.
+    replace
+        Run it in the place of an existing job of this name; *force* also of a running one.
+    root
+        The `.persist` directory; default the one of the working directory.
+
+    Returns
+    -------
+    Job
+        Running by now, or queued.
+
+    Raises
+    ------
+    NameTaken, StillRunning, CannotSave, NoSpace, RootRefused, UsageError
+        Nothing was made.
+    """
+    if isinstance(function, str):
+        chosen = name if manager is None else manager
+
+        def decorate(decorated: Callable[..., Any]) -> Job:
+            return persist(
+                decorated,
+                function,
+                chosen,
+                args=args,
+                kwargs=kwargs,
+                replace=replace,
+                force=force,
+                root=root,
+            )
+
+        return decorate
+    store = current_store(root)
+    namespace = main_namespace()
+    digest = Digests()
+    call = (function, tuple(args), dict(kwargs or {}))
+    wanted = follow_names({}, namespace)
+    dump, inputs = plan_inputs(wanted, namespace, frozenset(), digest, extra={CALL: call})
+    plan = Plan(
+        name=name,
+        kind="function",
+        source="",
+        code="",
+        dump=dump,
+        inputs=inputs,
+        manager=manager if manager is not None else make_manager("local"),
+        surroundings=Surroundings(cwd=os.getcwd()),
+        shell="IPython" in sys.modules and hasattr(sys.modules["builtins"], "get_ipython"),
+        digest=digest,
+    )
+    return Job(store, submit(store, plan, replace=replace, force=force))

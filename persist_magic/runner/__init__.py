@@ -1,0 +1,15 @@
+"""What runs inside the background interpreter. Knows one job directory, no managers and no names.
+
+job.sh calls `main`; everything that is costly is imported when the job needs it.
+"""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Run the job whose attempt directory is the first argument of this process."""
+    import sys
+
+    from persist_magic.runner.life import run
+
+    sys.exit(run(sys.argv[1]))

@@ -1,0 +1,99 @@
+"""What comes back: which names a job bound or changed, and saving them. Knows a namespace and a payload."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from persist_magic.blobs import BlobIndex
+
+# Beside variables, which are identifiers, a payload may hold these.
+VALUE = "<value>"
+ERROR = "<error>"
+CALL = "<call>"
+
+
+class Before:
+    """The namespace of a job before its cell runs."""
+
+    def __init__(self, namespace: dict[str, Any], sent: Mapping[str, Any]) -> None:
+        self._namespace = namespace
+        self._before = dict(namespace)
+        # name -> the fingerprint that its value had when it was sent
+        self._sent = {name: about.get("fingerprint", "") for name, about in sent.items()}
+
+    def bound(self, certain: Iterable[str]) -> list[str]:
+        """The names that were bound since; those in *certain* even if to the same object."""
+        fixed = set(certain)
+        missing = object()
+        return [
+            name
+            for name, value in list(self._namespace.items())
+            if (name in fixed or self._before.get(name, missing) is not value)
+            # Python's own: __annotations__ and its like.
+            and not (name.startswith("__") and name.endswith("__"))
+        ]
+
+    def deleted(self) -> list[str]:
+        """The names that were deleted since."""
+        return [name for name in self._before if name not in self._namespace]
+
+    def changed(self, but: Iterable[str]) -> list[str]:
+        """The sent names, those of *but* left out, whose content was changed in place."""
+        left = [name for name in self._sent if name in self._namespace and name not in set(but)]
+        left = [name for name in left if not isinstance(self._namespace[name], ModuleType)]
+        if not left:
+            return []
+        from persist_magic.fingerprint import fingerprint
+
+        changed = []
+        for name in left:
+            now = fingerprint(
+                self._namespace[name], namespace=self._namespace, follow_globals=False
+            )
+            if now.unstable or now.digest != self._sent[name]:
+                changed.append(name)
+        return changed
+
+
+def save_outputs(
+    values: dict[str, Any],
+    namespace: dict[str, Any],
+    directory: Path,
+    index: BlobIndex,
+    roles: Mapping[str, str],
+) -> dict[str, Any]:
+    """Save *values* durably in the new directory *directory*, which appears complete.
+
+    Parameters
+    ----------
+    roles
+        Why each name comes back; added to what the manifest says of it.
+
+    Returns
+    -------
+    dict
+        The manifest.
+    """
+    from persist_magic import facts, payload
+
+    def needed(name: str, by: str) -> dict[str, Any]:
+        # A function that comes back must find here what it found in the job.
+        if name in namespace and name not in values:
+            extra[name] = by
+            return {name: namespace[name]}
+        return {}
+
+    extra: dict[str, str] = {}
+    dumped = payload.dump_all(values, namespace, more=needed)
+    for name, about in dumped.about.items():
+        about["role"] = roles.get(name) or f"needed by {extra.get(name, '')}"
+    temporary = directory.with_name(facts.temporary_name())
+    os.mkdir(temporary, 0o700)
+    manifest = payload.write(dumped, temporary, index, durable=True, keep_what_fits=True)
+    os.rename(temporary, directory)
+    facts.sync_directory(directory.parent)
+    return manifest

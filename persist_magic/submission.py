@@ -1,0 +1,386 @@
+"""From what was asked for to a job that its manager has taken. Knows the order in which nothing is lost.
+
+Everything is made under a name that nobody looks at; then the job appears whole, its name is
+claimed, the manager starts it, and the handle is written down. Until the manager has it, an error
+or Ctrl-C leaves no trace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any
+
+from persist_magic import facts, payload
+from persist_magic.blobs import digest_of
+from persist_magic.capture import follow
+from persist_magic.errors import CannotSave, StillRunning, UsageError
+from persist_magic.fingerprint import fingerprint
+from persist_magic.jobdir import (
+    LAYOUT,
+    Cancelled,
+    JobFacts,
+    Request,
+    Submitted,
+    attempt_directory,
+)
+from persist_magic.machine import host_name, user_name
+from persist_magic.managers import Manager, make_manager
+from persist_magic.observe import status_of
+from persist_magic.script import job_script
+from persist_magic.status import JobStatus
+from persist_magic.store import NewJob, Store, check_name, taken
+
+
+@dataclass
+class Surroundings:
+    """Where and how the job runs, beside what its manager decides."""
+
+    cwd: str
+    env: dict[str, str] = field(default_factory=dict)
+    setup: list[str] = field(default_factory=list)
+    python: str = sys.executable
+    notify: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As kept in the request."""
+        return dict(self.__dict__)
+
+    def check(self) -> None:
+        """Refuse what cannot work before anything is made.
+
+        Raises
+        ------
+        UsageError
+            A directory or interpreter that is not there, or a name no variable can have.
+        """
+        if not os.path.isdir(self.cwd):
+            raise UsageError(f"--chdir {self.cwd}: no such directory", "make it, or name another")
+        if not os.access(self.python, os.X_OK):
+            raise UsageError(
+                f"--python {self.python}: no such program", "give the path of a Python interpreter"
+            )
+        for key in self.env:
+            if not key.isidentifier() or not key.isascii():
+                raise UsageError(f"--env {key}: no name of a variable", "write --env NAME=VALUE")
+
+
+@dataclass
+class Plan:
+    """A job as asked for, its inputs pickled in memory: nothing has been made yet."""
+
+    name: str
+    kind: str  # "cell" or "function"
+    source: str  # as typed; empty for a function
+    code: str  # as Python; empty for a function
+    dump: payload.Dump
+    inputs: dict[str, Any]
+    manager: Manager
+    surroundings: Surroundings
+    binds: list[str] = field(default_factory=list)
+    out: list[str] | None = None
+    shell: bool = False
+    digest: Callable[[memoryview], str] = digest_of
+    notices: list[str] = field(default_factory=list)
+
+    def check_savable(self) -> None:
+        """Refuse a plan with an input that cannot be saved.
+
+        Raises
+        ------
+        CannotSave
+            It names the variable, the path to the culprit in it, its type, and what to do.
+        """
+        for name, failure in self.dump.failures.items():
+            where = "" if failure.path == name else f": {failure.path} is a {failure.type}"
+            what = failure.type if failure.path == name else self.dump.about[name]["type"]
+            raise CannotSave(
+                f"{_subject(name)} ({what}) cannot be sent to the job{where} ({failure.reason})",
+                failure.advice,
+            )
+
+    def script(self, id: str, job: Path) -> str:
+        """The text of job.sh for the job *id* in *job*."""
+        return job_script(
+            id=id,
+            name=self.name,
+            job=job,
+            python=self.surroundings.python,
+            cwd=self.surroundings.cwd,
+            setup=self.surroundings.setup,
+            env=self.surroundings.env,
+            time_limit=self.time_limit,
+            grace=OVERTIME,
+            notify=self.surroundings.notify,
+        )
+
+    @property
+    def time_limit(self) -> float | None:
+        """Seconds after which the runner stops by itself."""
+        limit = getattr(self.manager, "time_limit", None)
+        return None if limit is None else float(limit)
+
+
+# How much longer than its limit a job may take to keep what it has.
+OVERTIME = 30.0
+
+
+def _subject(name: str) -> str:
+    return "an argument" if name == "<call>" else f"variable {name!r}"
+
+
+class Digests:
+    """`digest_of` that hashes each large buffer of one submission once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], tuple[object, str]] = {}
+
+    def __call__(self, view: memoryview) -> str:
+        key = (id(view.obj), view.nbytes)
+        if key not in self._known:
+            # The object is held, so that its id cannot be another's.
+            self._known[key] = (view.obj, digest_of(view))
+        return self._known[key][1]
+
+
+def plan_inputs(
+    wanted: Mapping[str, str],
+    namespace: dict[str, Any],
+    skip: frozenset[str],
+    digest: Callable[[memoryview], str],
+    extra: Mapping[str, object] | None = None,
+) -> tuple[payload.Dump, dict[str, Any]]:
+    """Pickle the variables *wanted*, and those that they turn out to need.
+
+    Parameters
+    ----------
+    wanted
+        Names to send, each with the reason.
+    namespace
+        Where they are.
+    skip
+        Names that are not to be sent even where something needs them.
+    extra
+        Further values, which are no variables of the notebook.
+
+    Returns
+    -------
+    dump, inputs
+        The pickled values, and what the request says of each variable.
+    """
+    why = dict(wanted)
+
+    def more(name: str, by: str) -> dict[str, object]:
+        if name not in namespace or name in skip or name in why:
+            return {}
+        why[name] = f"used by {by!r}"
+        return {name: namespace[name]}
+
+    values: dict[str, Any] = {name: namespace[name] for name in wanted}
+    dumped = payload.dump_all({**values, **(extra or {})}, namespace, more=more)
+    inputs = {}
+    for name in why:
+        about = dict(dumped.about[name])
+        about["why"] = why[name]
+        value = namespace[name]
+        if name not in dumped.failures and not isinstance(value, ModuleType):
+            seen = fingerprint(value, namespace=namespace, follow_globals=False, digest=digest)
+            about["fingerprint"] = "" if seen.unstable else seen.digest
+        inputs[name] = about
+    return dumped, inputs
+
+
+def follow_names(names: Mapping[str, str], namespace: Mapping[str, object]) -> dict[str, str]:
+    """*names* that *namespace* has, and what they need through functions and classes, with reasons."""
+    reasons = {name: why for name, why in names.items() if name in namespace}
+    for name, why in follow(reasons, namespace).items():
+        reasons.setdefault(name, why)
+    return reasons
+
+
+def submit(store: Store, plan: Plan, *, replace: bool = False, force: bool = False) -> Path:
+    """Make the job of *plan* and give it to its manager; the job's directory.
+
+    Raises
+    ------
+    NameTaken, StillRunning, CannotSave, NoSpace, RootRefused, UsageError
+        Nothing was made.
+    """
+    check_name(plan.name)
+    plan.surroundings.check()
+
+    def fill(new: NewJob, replacing: str | None) -> Request:
+        plan.check_savable()
+        request = _request(plan, new, replacing)
+        _fill(new, plan, request)
+        return request
+
+    return launch(store, plan.name, plan.manager, fill, replace=replace, force=force)
+
+
+def launch(
+    store: Store,
+    name: str,
+    manager: Manager,
+    fill: Callable[[NewJob, str | None], Request],
+    *,
+    replace: bool,
+    force: bool,
+) -> Path:
+    """Make a job called *name* that *fill* fills, and give it to *manager*; its directory."""
+    if problem := manager.problem():
+        raise UsageError(f"{manager.name}: {problem}", "choose another manager, or --local")
+    store.prepare()
+    replacing = _replaceable(store, name, replace, force)
+    with store.new_job(name) as new:
+        request = fill(new, replacing)
+        submitted = False
+        try:
+            with _uninterrupted():
+                if replacing is not None:
+                    _end_old(store.jobs / replacing, force)
+                new.publish(replacing)
+                handle = manager.submit(new.final, request)
+                submitted = True
+                Submitted(handle, time.time()).write(new.final)
+        except BaseException:
+            if submitted and (made := JobFacts.read(new.final)) is not None:
+                manager.cancel(made, force=True)
+            raise
+        return new.final
+
+
+def _replaceable(store: Store, name: str, replace: bool, force: bool) -> str | None:
+    """The id of the job in whose place a new one called *name* is to be put; None for a free name."""
+    id = store.by_name().get(name)
+    if id is None:
+        return None
+    old = JobFacts.read(store.jobs / id)
+    if old is None:
+        if replace:
+            return id
+        raise taken(name)
+    old, status = status_of(store, old)
+    match status.kind:
+        case JobStatus.EMPTY if not store.being_made(old.directory):
+            # Its submission was interrupted, so nobody waits for it.
+            return id
+        case JobStatus.EMPTY | JobStatus.QUEUED | JobStatus.RUNNING if not (replace and force):
+            word = status.kind.value.lower()
+            raise StillRunning(
+                f"a job named {name!r} exists already and is {word}",
+                f"%persist_fetch {name} waits for it; --replace --force cancels it first"
+                if replace
+                else f"%persist_fetch {name} waits for it; or choose another name",
+            )
+        case _ if replace:
+            return id
+        case _:
+            raise taken(name)
+
+
+def _end_old(directory: Path, force: bool) -> None:
+    """See to it that the job in *directory*, which is being replaced, does not run on."""
+    old = JobFacts.read(directory)
+    if old is None or old.final:
+        return
+    # Written before looking: a runner that starts at this moment looks after it has written.
+    Cancelled(who_am_i(), time.time(), "replaced").write(directory)
+    old = JobFacts.read(directory)
+    if old is not None and (old.submitted or old.attempt):
+        make_manager(old.request.manager).cancel(old, force=force)
+
+
+def _request(plan: Plan, new: NewJob, replacing: str | None) -> Request:
+    return Request(
+        layout=LAYOUT,
+        id=new.id,
+        name=plan.name,
+        kind=plan.kind,
+        manager=plan.manager.name,
+        created=time.time(),
+        python=plan.surroundings.python,
+        python_version=".".join(map(str, sys.version_info[:3])),
+        cwd=plan.surroundings.cwd,
+        user=user_name(),
+        host=host_name(),
+        options=plan.manager.options,
+        surroundings=plan.surroundings.to_json(),
+        sys_path=[entry or os.getcwd() for entry in sys.path],
+        out=plan.out,
+        binds=plan.binds,
+        inputs=plan.inputs,
+        versions=_versions(plan),
+        time_limit=plan.time_limit,
+        shell=plan.shell,
+        replaces=replacing,
+    )
+
+
+def _versions(plan: Plan) -> dict[str, str]:
+    """The versions of the packages that the inputs come from."""
+    packages = {str(about["type"]).partition(".")[0] for about in plan.inputs.values()}
+    packages |= {
+        str(about["is"]).removeprefix("module ").partition(".")[0]
+        for about in plan.inputs.values()
+        if about["type"] == "module"
+    }
+    found = {}
+    for package in sorted(packages):
+        version = getattr(sys.modules.get(package), "__version__", None)
+        if isinstance(version, str):
+            found[package] = version
+    return found
+
+
+def _fill(new: NewJob, plan: Plan, request: Request) -> None:
+    inputs = new.directory / "inputs"
+    inputs.mkdir(mode=0o700)
+    if plan.dump.groups:
+        durable = plan.manager.name != "local"
+        payload.write(
+            plan.dump, inputs, new.store.blobs, durable=durable, digest=plan.digest
+        )
+    if plan.kind == "cell":
+        facts.write_new(new.directory / "cell.py", plan.source.encode(), sync=False)
+        if plan.code != plan.source:
+            facts.write_new(new.directory / "code.py", plan.code.encode(), sync=False)
+    script = plan.script(new.id, new.final)
+    facts.write_new(new.directory / "job.sh", script.encode(), sync=False)
+    first = attempt_directory(new.directory, 1)
+    first.parent.mkdir(mode=0o700)
+    first.mkdir(mode=0o700)
+    facts.write_new(new.directory / Request.FILE, request.encode())
+
+
+def who_am_i() -> str:
+    """This user on this host, for a person to read."""
+    return f"{user_name()}@{host_name()}"
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Put Ctrl-C off until the block has ended, then raise it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def later(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+
+    before = signal.signal(signal.SIGINT, later)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
