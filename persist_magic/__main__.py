@@ -59,9 +59,7 @@ def main(words: Sequence[str] | None = None) -> int:
         options.scheduler = scheduler
         root = None if options.root is None else Path(options.root).expanduser().absolute()
         write = (lambda text: None) if options.json else _write
-        context = Context(
-            current_store(root), main_namespace(), "persist ", write, _waiting
-        )
+        context = Context(current_store(root), main_namespace(), "persist ", write, _waiting)
         view = options.run(context, options)
     except PersistError as error:
         _print_error(error)

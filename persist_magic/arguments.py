@@ -1,4 +1,4 @@
-"""The words of commands: their options, parsed alike in a notebook and in a shell. Knows no jobs."""
+"""The words of commands: their options, parsed alike in notebook and shell. Knows no jobs."""
 
 from __future__ import annotations
 
@@ -96,11 +96,27 @@ RUN_ARGUMENTS: tuple[Argument, ...] = (
     argument("--manager", metavar="NAME", help="run it by this manager"),
     *(_resource(name) for name in RESOURCES),
     argument("--chdir", metavar="DIR", help="where it runs (default: here)"),
-    argument("--env", action="append", metavar="K=V", default=[], help="set a variable of its environment; repeatable"),
-    argument("--setup", action="append", metavar="CMD", default=[], help="a shell line to run first; repeatable"),
+    argument(
+        "--env",
+        action="append",
+        metavar="K=V",
+        default=[],
+        help="set a variable of its environment; repeatable",
+    ),
+    argument(
+        "--setup",
+        action="append",
+        metavar="CMD",
+        default=[],
+        help="a shell line to run first; repeatable",
+    ),
     argument("--python", metavar="PATH", help="its interpreter (default: this one)"),
     argument("--notify", metavar="CMD", help="a shell command to run at its end, whatever the end"),
-    argument("--wait", action="store_true", help="wait for it and fetch at once; Ctrl-C stops only the waiting"),
+    argument(
+        "--wait",
+        action="store_true",
+        help="wait for it and fetch at once; Ctrl-C stops only the waiting",
+    ),
     argument("--dry-run", action="store_true", help="show what would be sent and run; run nothing"),
     argument("--force", action="store_true", help="with --replace: also of a job that runs"),
     argument("-q", "--quiet", action="store_true", help="no report"),
@@ -108,11 +124,26 @@ RUN_ARGUMENTS: tuple[Argument, ...] = (
 
 PERSIST_ARGUMENTS: tuple[Argument, ...] = (
     argument("name", metavar="NAME", help="the name of the job"),
-    argument("-i", "--in", action="append", dest="inputs", metavar="NAMES", help="send exactly these variables, comma separated; 'none' for none (default: what the cell reads)"),
+    argument(
+        "-i",
+        "--in",
+        action="append",
+        dest="inputs",
+        metavar="NAMES",
+        help="send exactly these variables, comma separated, or 'none' (default: what it reads)",
+    ),
     argument("--also", action="append", metavar="NAMES", default=[], help="send these too"),
     argument("--skip", action="append", metavar="NAMES", default=[], help="do not send these"),
-    argument("-o", "--out", action="append", metavar="NAMES", help="bring back exactly these; 'none': only the value (default: what the cell binds or changes)"),
-    argument("--replace", action="store_true", help="run it in the place of an existing job of this name"),
+    argument(
+        "-o",
+        "--out",
+        action="append",
+        metavar="NAMES",
+        help="bring back exactly these, or 'none' (default: what it binds or changes)",
+    ),
+    argument(
+        "--replace", action="store_true", help="run it in the place of an existing job of this name"
+    ),
     *RUN_ARGUMENTS,
 )
 
@@ -133,7 +164,9 @@ def parse_persist(line: str, arguments: Sequence[Argument], prog: str) -> argpar
     for word in words:
         flag = word.partition("=")[0]
         if flag in _REFUSED:
-            raise UsageError(f"{flag} means something else to Slurm and is not taken", _REFUSED[flag])
+            raise UsageError(
+                f"{flag} means something else to Slurm and is not taken", _REFUSED[flag]
+            )
     parsed = parser_of(prog, "", arguments).parse_args(words)
     parsed.scheduler = scheduler
     return parsed

@@ -81,7 +81,7 @@ class BlobIndex:
         return True
 
     def adopt(self, source: Path, digest: str, path: Path, *, durable: bool) -> None:
-        """Make *path* another name of *source*, a blob of *digest* that its user knows to be whole."""
+        """Make *path* another name of *source*, a blob of *digest* known to be whole."""
         try:
             os.link(source, path)
         except OSError:

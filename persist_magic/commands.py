@@ -1,6 +1,6 @@
 """The one table of commands: each one's name, arguments, and the function that it runs.
 
-Knows jobs and views, not where they are shown: magics and the `persist` program obey the same table.
+Knows jobs and views, not where they are shown: magics and the `persist` program obey it alike.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def _list(context: Context, options: argparse.Namespace) -> View | None:
             for job in context.jobs()
             if options.pattern is None or fnmatch.fnmatchcase(job.name, options.pattern)
         ]
-        found = infos(context.store, jobs)
+        found = sorted(infos(context.store, jobs), key=lambda info: -info.created)
         view = _list_view(context, found, options.pattern)
         if not options.watch:
             return view
@@ -230,7 +230,8 @@ def _status(context: Context, options: argparse.Namespace) -> View | None:
         rows.append(("process", f"{process.get('pid')} on {process.get('host')}"))
     finished = found.attempt and found.attempt.finished
     if finished:
-        rows.append(("used", f"{finished.cpu:.1f} s of processor, {size_words(finished.peak_memory)} of memory at most"))
+        peak = size_words(finished.peak_memory)
+        rows.append(("used", f"{finished.cpu:.1f} s of processor, at most {peak} of memory"))
         rows.extend(("note", note) for note in finished.notes)
     rows.append(("interpreter", f"{request.python} ({request.python_version})"))
     rows.append(("directory", display_path(info.directory)))
@@ -397,7 +398,9 @@ def _cleanup(context: Context, options: argparse.Namespace) -> View | None:
 
 def _to_clean(context: Context, options: argparse.Namespace) -> list[Job]:
     if not options.names and options.older_than is None:
-        raise UsageError("cleanup of what?", "give names, patterns like 'try*', or --older-than 30d")
+        raise UsageError(
+            "cleanup of what?", "give names, patterns like 'try*', or --older-than 30d"
+        )
     every = context.jobs()
     if options.names:
         chosen = []
@@ -410,9 +413,7 @@ def _to_clean(context: Context, options: argparse.Namespace) -> list[Job]:
     if options.older_than is not None:
         limit = time.time() - parse_age(options.older_than)
         ended = infos(context.store, jobs)
-        old = {
-            i.id for i in ended if (i.ended or i.created) < limit and i.status.ended
-        }
+        old = {i.id for i in ended if (i.ended or i.created) < limit and i.status.ended}
         jobs = [job for job in jobs if job.id in old]
     return jobs
 
@@ -487,10 +488,19 @@ def _fetch(context: Context, options: argparse.Namespace) -> View | None:
 FETCH_ARGUMENTS = (
     argument("name", metavar="NAME", help="the job"),
     argument("variables", nargs="*", metavar="VAR", help="only these variables"),
-    argument("--prefix", default="", metavar="P", help="bind each variable under its name with P before it"),
+    argument(
+        "--prefix",
+        default="",
+        metavar="P",
+        help="bind each variable under its name with P before it",
+    ),
     argument("--timeout", type=float, metavar="S", help="wait at most S seconds"),
     argument("--no-wait", action="store_true", help="an error if it is not ready"),
-    argument("--partial", action="store_true", help="take what there is: what was saved, or bound before a failure"),
+    argument(
+        "--partial",
+        action="store_true",
+        help="take what there is: what was saved, or bound before a failure",
+    ),
     argument("-q", "--quiet", action="store_true", help="bind only; show nothing"),
 )
 
@@ -499,7 +509,12 @@ _NAME = argument("name", metavar="NAME", help="the job")
 _TIMEOUT = argument("--timeout", type=float, metavar="S", help="wait at most S seconds")
 
 COMMANDS: tuple[Command, ...] = (
-    Command("fetch", "Wait for a job, show what its cell showed, bind its variables here, return its value.", FETCH_ARGUMENTS, _fetch),
+    Command(
+        "fetch",
+        "Wait for a job, show what its cell showed, bind its variables here, return its value.",
+        FETCH_ARGUMENTS,
+        _fetch,
+    ),
     Command(
         "list",
         "List the jobs here.",

@@ -292,9 +292,7 @@ class Job:
             case Lost(reason=reason):
                 raise JobLost(f"job {self.name!r} is lost: {reason}", hint)
             case Empty(reason=reason):
-                raise JobLost(
-                    f"job {self.name!r} never started: {reason}", "run its cell again"
-                )
+                raise JobLost(f"job {self.name!r} never started: {reason}", "run its cell again")
             case Queued() | Running():
                 raise self._not_ready("not ready")
 

@@ -112,9 +112,7 @@ class ProcessId:
 
     def is_of_earlier_boot(self) -> bool:
         """Whether it ran on this machine before the machine was started anew."""
-        return (
-            self.boot != boot_id() and self.host == host_name() and self.machine == _machine_id()
-        )
+        return self.boot != boot_id() and self.host == host_name() and self.machine == _machine_id()
 
     def is_alive(self) -> bool:
         """Whether the process runs. Ask only where it can be seen. A zombie has ended."""

@@ -9,6 +9,7 @@ import argparse
 import os
 import shlex
 import sys
+from ast import PyCF_ALLOW_TOP_LEVEL_AWAIT
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,7 @@ class PersistMagics(Magics):
 
     def __init__(self, shell: Any) -> None:
         super().__init__(shell=shell, parent=shell)
+        self._shell: Any = shell
         found, self.notice = find_root(Path.cwd(), self.root or None)
         # Fixed now, so that %cd does not lose jobs.
         self.store = Store(found)
@@ -77,17 +79,17 @@ class PersistMagics(Magics):
         """Where commands run."""
         configured = {
             name.removesuffix("Manager").lower(): dict(section.get("options", {}))
-            for name, section in self.shell.config.items()
+            for name, section in self._shell.config.items()
             if name.endswith("Manager") and "options" in section
         }
         configured["local"] = configured.pop("process", {})
         configured[""] = {"manager": self.manager}
         return Context(
             self.store,
-            self.shell.user_ns,
+            self._shell.user_ns,
             "%persist_",
             sys.stdout.write,
-            _Waiting(self.shell),
+            _Waiting(self._shell),
             configured,
         )
 
@@ -101,7 +103,7 @@ class PersistMagics(Magics):
         check_name(options.name)
         context = self.context()
         manager = commands.manager_of(options, context.defaults)
-        code = self.shell.transform_cell(cell)
+        code = self._shell.transform_cell(cell)
         names = self._analyse(code, options.name)
         plan = self._plan(options, cell, code, names, manager)
         if options.dry_run:
@@ -118,14 +120,19 @@ class PersistMagics(Magics):
         return None
 
     def _analyse(self, code: str, name: str) -> CellNames:
-        # compile() says the same as for any cell: where, and what.
-        compile(code, file_name(name), "exec", self.shell.compile.flags | 0x2000)
+        try:
+            compile(code, file_name(name), "exec", PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        except SyntaxError as error:
+            # As for any cell: where, and what; our own frames say nothing to the user.
+            lines = self._shell.SyntaxTB.structured_traceback(type(error), error, [])
+            error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]  # IPython's
+            raise
         return names_of_cell(code)
 
     def _plan(
         self, options: argparse.Namespace, cell: str, code: str, names: CellNames, manager: Any
     ) -> Plan:
-        namespace = self.shell.user_ns
+        namespace = self._shell.user_ns
         notices = list(manager.warnings(None))
         skip = frozenset(names_in(options.skip, "--skip"))
         reads = {name for name in names.reads if self._is_of_user(name)}
@@ -134,7 +141,9 @@ class PersistMagics(Magics):
             for name in sorted(reads - wanted.keys() - skip):
                 notices.append(f"the cell reads {name!r}, which --in does not name: it is not sent")
         else:
-            wanted = follow_names(dict.fromkeys(sorted(reads - skip), "read by the cell"), namespace)
+            wanted = follow_names(
+                dict.fromkeys(sorted(reads - skip), "read by the cell"), namespace
+            )
             if names.dynamic:
                 words = ", ".join(names.dynamic)
                 notices.append(f"the cell uses {words}: name what it needs that way with --also")
@@ -163,19 +172,20 @@ class PersistMagics(Magics):
         )
 
     def _is_of_user(self, name: str) -> bool:
-        namespace = self.shell.user_ns
+        namespace = self._shell.user_ns
         if name not in namespace or name in _OF_IPYTHON:
             return False
         # IPython's own `open`, and what else it put there, unless the user bound it anew.
-        hidden = self.shell.user_ns_hidden
+        hidden = self._shell.user_ns_hidden
         return name not in hidden or hidden[name] is not namespace[name]
 
     def _present(self, given: list[str], option: str) -> list[str]:
         names = names_in(given, option)
         for name in names:
-            if name not in self.shell.user_ns:
+            if name not in self._shell.user_ns:
                 raise UsageError(
-                    f"{option} {name}: there is no such variable", "define it first, or leave it out"
+                    f"{option} {name}: there is no such variable",
+                    "define it first, or leave it out",
                 )
         return names
 
@@ -224,11 +234,16 @@ class PersistMagics(Magics):
 
     def _submitted(self, job: Job, plan: Plan) -> View:
         count = len(plan.inputs)
-        sent = f"{count} variable{'s' * (count != 1)} ({size_words(plan.dump.size)})" if (
-            count
-        ) else "no variables"
+        sent = (
+            f"{count} variable{'s' * (count != 1)} ({size_words(plan.dump.size)})"
+            if (count)
+            else "no variables"
+        )
         blocks: list[Block] = [
-            Line(f"job {job.name!r} started: {sent} sent; %persist_fetch {job.name} brings its results")
+            Line(
+                f"job {job.name!r} started: {sent} sent; "
+                f"%persist_fetch {job.name} brings its results"
+            )
         ]
         blocks.extend(Line(notice, "quiet") for notice in plan.notices)
         return View(blocks, {"name": job.name, "id": job.id})
@@ -266,15 +281,14 @@ class PersistMagics(Magics):
                         continue
                     transient = {"display_id": display_id} if display_id else {}
                     _flush()
-                    self.shell.display_pub.publish(data, metadata, transient=transient)
+                    self._shell.display_pub.publish(data, metadata, transient=transient)
                 case Notice(text):
                     _show(View([Line(text, "quiet")]))
         _flush()
 
     def _bind(self, job: Job, results: Results, prefix: str) -> View:
-        namespace = self.shell.user_ns
+        namespace = self._shell.user_ns
         binding = {}
-        missing = object()
         for name, value in results.values.items():
             if name in results.needed and name in namespace:
                 continue  # came only for a function's sake; the one here stays
@@ -282,7 +296,7 @@ class PersistMagics(Magics):
         old = {name: namespace[name] for name in binding if name in namespace}
         replaced = [name for name, value in old.items() if value is not binding[name]]
         # All at once: an interrupt leaves the notebook as it was.
-        self.shell.push(binding, interactive=True)
+        self._shell.push(binding, interactive=True)
         blocks = commands.fetch_blocks(job, results)
         if replaced:
             blocks.append(Line(f"replaced here: {', '.join(replaced)}", "quiet"))
@@ -296,10 +310,7 @@ class PersistMagics(Magics):
                 if value is old[name] and not other.startswith("_")
             ]
             if holders:
-                blocks.append(
-                    Line(f"still the old {name!r}: {', '.join(holders)}", "quiet")
-                )
-        del missing
+                blocks.append(Line(f"still the old {name!r}: {', '.join(holders)}", "quiet"))
         notes = job.facts().attempt
         if notes is not None and notes.finished is not None:
             blocks.extend(
@@ -401,11 +412,12 @@ def load(shell: Any) -> None:
     """
     if sys.platform == "win32":
         raise UsageError(
-            "persist_magic does not run on Windows", "use it in WSL, the Windows Subsystem for Linux"
+            "persist_magic does not run on Windows",
+            "use it in WSL, the Windows Subsystem for Linux",
         )
     magics = PersistMagics(shell)
     parser = parser_of("%%persist", PersistMagics.persist.__doc__ or "", PERSIST_ARGUMENTS)
-    magics.persist.__func__.__doc__ = parser.format_help()  # type: ignore[attr-defined]  # a method
+    PersistMagics.persist.__doc__ = parser.format_help()
     shell.register_magics(magics)
     shell.set_hook("complete_command", _complete(magics, None), str_key="%%persist")
     for command in COMMANDS:

@@ -30,9 +30,7 @@ def observe(store: Store, jobs: Sequence[JobFacts]) -> list[tuple[JobFacts, Stat
             answers = [Active(f"as of {clock}: {error.message}")] * len(asked)
         else:
             grace.update((job.request.id, manager.grace) for job in asked)
-        reports.update(
-            (job.request.id, answer) for job, answer in zip(asked, answers, strict=True)
-        )
+        reports.update((job.request.id, answer) for job, answer in zip(asked, answers, strict=True))
     return [_derive(store, job, reports, grace) for job in jobs]
 
 

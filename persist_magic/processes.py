@@ -1,4 +1,4 @@
-"""The processes of one job: found and ended. Knows their marker in the environment, no job directory."""
+"""The processes of one job: found and ended. Knows their marker, no job directory."""
 
 from __future__ import annotations
 

@@ -94,7 +94,9 @@ def _copy_inputs(source: Path, target: Path, index: BlobIndex) -> None:
         return
     (target / payload.BLOBS).mkdir(mode=0o700)
     for name in facts.listing(source / payload.BLOBS):
-        index.adopt(source / payload.BLOBS / name, name, target / payload.BLOBS / name, durable=False)
+        index.adopt(
+            source / payload.BLOBS / name, name, target / payload.BLOBS / name, durable=False
+        )
     for name in (payload.DATA, payload.MANIFEST):
         if name not in present:
             raise Damaged(f"{source / name} is missing", "run the cell again from the notebook")

@@ -1,4 +1,4 @@
-"""What a job left behind: its variables, value, failure and words. Knows the attempt's directories."""
+"""What a job left behind: its variables, value, failure and words. Knows its directories."""
 
 from __future__ import annotations
 

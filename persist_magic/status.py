@@ -1,4 +1,4 @@
-"""What state a job is in: facts and the manager's report in, status out. Reads nothing, asks no one."""
+"""What state a job is in: facts and the manager's report in, status out. Reads nothing."""
 
 from __future__ import annotations
 

@@ -43,11 +43,12 @@ def check_name(name: str) -> str:
     if NAME.fullmatch(name) is None:
         raise UsageError(
             f"{name!r} cannot be the name of a job",
-            "a name is 1 to 64 letters, digits, '.', '_' and '-', and begins with a letter or digit",
+            "a name is 1 to 64 letters, digits, '.', '_', '-', and begins with a letter or digit",
         )
     if ID.fullmatch(name):
         raise UsageError(
-            f"{name!r} cannot be the name of a job", "it has the form of a job's id: leave the date out"
+            f"{name!r} cannot be the name of a job",
+            "it has the form of a job's id: leave the date out",
         )
     return name
 
@@ -187,10 +188,14 @@ class Store:
                 "jobs belong to the folder they were started in; PERSIST_ROOT names another root",
             )
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        all_of_them = f"%persist_list shows all {len(names)}" if len(names) > 1 else (
-            f"the only job is {names[0]!r}"
+        all_of_them = (
+            f"%persist_list shows all {len(names)}"
+            if len(names) > 1
+            else (f"the only job is {names[0]!r}")
         )
-        hint = f"did you mean {' or '.join(map(repr, near))}? {all_of_them}." if near else all_of_them
+        hint = (
+            f"did you mean {' or '.join(map(repr, near))}? {all_of_them}." if near else all_of_them
+        )
         return JobNotFound(f"no job named {name!r} in {display_path(self.root)}", hint)
 
     # ---- making
@@ -272,7 +277,7 @@ class Store:
             facts.point(self.names / name, target)
 
     def release(self, name: str, id: str, back_to: str | None = None) -> None:
-        """Take *name* away from the job *id*, if it still leads there; give it back to *back_to*."""
+        """Take *name* away from the job *id*, if it still leads there, back to *back_to*."""
         if self._link(name) != id:
             return
         with self._names_locked():
@@ -296,7 +301,7 @@ class Store:
                         raise RootRefused(
                             f"another process has held {self.names / '.lock'} "
                             f"for {_LOCK_PATIENCE:.0f} s",
-                            "a stopped kernel may hold it: resume or end that kernel, then try again",
+                            "a stopped kernel may hold it: resume or end that one, then try again",
                         ) from None
                     time.sleep(0.005)
                 except OSError:
@@ -308,7 +313,7 @@ class Store:
     # ---- deletion
 
     def delete(self, directory: Path) -> None:
-        """Delete the job in *directory*, and its name if that leads to it, and blobs of it alone."""
+        """Delete the job in *directory*, its name if that leads to it, and its own blobs."""
         match = ID.fullmatch(directory.name)
         digests = [path.name for path in directory.rglob("blobs/*")]
         grave = self.making / f"{directory.name}.deleted-{os.urandom(3).hex()}"

@@ -1,4 +1,4 @@
-"""From what was asked for to a job that its manager has taken. Knows the order in which nothing is lost.
+"""From what was asked for to a job that its manager has. Knows the order that loses nothing.
 
 Everything is made under a name that nobody looks at; then the job appears whole, its name is
 claimed, the manager starts it, and the handle is written down. Until the manager has it, an error
@@ -199,7 +199,7 @@ def plan_inputs(
 
 
 def follow_names(names: Mapping[str, str], namespace: Mapping[str, object]) -> dict[str, str]:
-    """*names* that *namespace* has, and what they need through functions and classes, with reasons."""
+    """*names* that *namespace* has, and what these need in turn, with reasons."""
     reasons = {name: why for name, why in names.items() if name in namespace}
     for name, why in follow(reasons, namespace).items():
         reasons.setdefault(name, why)
@@ -259,7 +259,7 @@ def launch(
 
 
 def _replaceable(store: Store, name: str, replace: bool, force: bool) -> str | None:
-    """The id of the job in whose place a new one called *name* is to be put; None for a free name."""
+    """The id of the job that a new one called *name* is to replace; None for a free name."""
     id = store.by_name().get(name)
     if id is None:
         return None
@@ -346,9 +346,7 @@ def _fill(new: NewJob, plan: Plan, request: Request) -> None:
     inputs.mkdir(mode=0o700)
     if plan.dump.groups:
         durable = plan.manager.name != "local"
-        payload.write(
-            plan.dump, inputs, new.store.blobs, durable=durable, digest=plan.digest
-        )
+        payload.write(plan.dump, inputs, new.store.blobs, durable=durable, digest=plan.digest)
     if plan.kind == "cell":
         facts.write_new(new.directory / "cell.py", plan.source.encode(), sync=False)
         if plan.code != plan.source:

@@ -84,7 +84,10 @@ class View:
         from rich.console import Console
 
         file = io.StringIO()
-        console = Console(file=file, width=width, color_system=None, highlight=False)
+        # Within a kernel rich would display instead of writing.
+        console = Console(
+            file=file, width=width, color_system=None, highlight=False, force_jupyter=False
+        )
         self.print_to(console)
         return file.getvalue().rstrip("\n")
 
@@ -92,7 +95,8 @@ class View:
         """Print on a rich console."""
         for block in self.blocks:
             # Names, logs and errors are text, never rich's markup.
-            console.print(_rich(block), markup=False, highlight=False, soft_wrap=False)
+            whole = isinstance(block, Code)
+            console.print(_rich(block), markup=False, highlight=False, soft_wrap=whole)
 
 
 def _html(block: Block) -> str:
@@ -133,4 +137,6 @@ def _rich(block: Block) -> Any:
 
 def printable(text: str) -> str:
     """*text* without what a terminal would obey."""
-    return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "".join(
+        c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text
+    )

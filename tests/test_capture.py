@@ -1,18 +1,15 @@
-"""Which names a cell reads, binds and deletes, and which names these need in turn."""
+"""Which names a cell reads, binds and deletes."""
 
 from __future__ import annotations
 
-import ast
 import builtins
+import dataclasses
 import sys
-from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 from IPython.core.inputtransformer2 import TransformerManager
 
-from persist_magic.capture import CellNames, follow, names_of_cell, names_of_code
+from persist_magic.capture import CellNames, names_of_cell
 
 # Source, names read (without those of builtins), names bound.
 PYTHON = [
@@ -146,7 +143,11 @@ PYTHON = [
     ("def f():\n  global x\n  x = 1\n  print(x)", "", "f x"),
     ("def f():\n  global x\n  x = 1\nprint(x)", "x", "f x"),
     ("def f(x):\n  def g():\n    global x\n    def h(): return x\n", "x", "f"),
-    ("def f():\n  for i in a: b = i\n  with c as d: pass\n  import e\n  return b, d, e", "a c", "f"),
+    (
+        "def f():\n  for i in a: b = i\n  with c as d: pass\n  import e\n  return b, d, e",
+        "a c",
+        "f",
+    ),
     ("def f():\n  try: pass\n  except E as e: print(e)\n  print(e)", "E", "f"),
     ("def f():\n  match x:\n    case [y, *z]: return y, z", "x", "f"),
     ("def f():\n  return 1\n  print(x)", "", "f"),
@@ -324,3 +325,100 @@ def test_magic_that_runs_a_cell_changes_none_of_its_names(
 def test_names_of_ipython(source: str, reads: str, binds: str) -> None:
     found = of_cell(source)
     assert (own_reads(found), found.binds) == (names(reads), names(binds))
+
+
+@pytest.mark.parametrize(
+    ("source", "deletes"),
+    [
+        ("del x", "x"),
+        ("del (x, [y]), z", "x y z"),
+        ("x = 1; del x", "x"),
+        ("if c: del x", "x"),
+        ("del x[i], y.z", ""),
+        ("def f():\n  x = 1\n  del x", ""),
+        ("def f():\n  global x\n  del x", "x"),
+        ("class A:\n  x = 1\n  del x", ""),
+        ("try: f()\nexcept E as e: pass", ""),
+        ("%%time\ndel x", "x"),
+        ("%timeit y = 1; del y", ""),
+    ],
+)
+def test_deleted_names(source: str, deletes: str) -> None:
+    assert of_cell(source).deletes == names(deletes)
+
+
+def test_star_imports_name_their_modules_once_and_in_order() -> None:
+    found = names_of_cell("from b import *\nfrom a.c import *\nif x:\n  from b import *")
+    assert found.star_imports == ("b", "a.c")
+    assert found.binds == set()
+
+
+def test_star_import_binds_no_name_for_certain() -> None:
+    assert names_of_cell("from math import *\nprint(pi)").reads == {"print", "pi"}
+
+
+@pytest.mark.parametrize(
+    ("source", "dynamic"),
+    [
+        ("x = 1", ()),
+        ("eval(x); exec(y); eval(z)", ("eval", "exec")),
+        ("df.eval(x); model.eval()", ()),
+        ("exec = 1; exec", ()),
+        ("map(eval, xs)", ("eval",)),
+        ("globals()['x']", ("globals()",)),
+        ("def f(): return globals()", ("globals()",)),
+        ("locals(); vars()", ("locals()", "vars()")),
+        ("def f(): return locals(), vars()", ()),
+        ("vars(x)", ()),
+        ("get_ipython().user_ns['x']", ("get_ipython().user_ns",)),
+        ("ip = get_ipython()", ("get_ipython()",)),
+        ("get_ipython().system(command)", ("get_ipython().system",)),
+        ("get_ipython().system('ls')", ()),
+        ("import __main__", ("__main__",)),
+        ("%run script.py", ("%run",)),
+        ("%%time\nx = 1\neval(y)", ("eval",)),
+        ("def f(): exec(x)\neval(y)", ("exec", "eval")),
+    ],
+)
+def test_constructs_that_use_names_unseen(source: str, dynamic: tuple[str, ...]) -> None:
+    assert of_cell(source).dynamic == dynamic
+
+
+def test_shell_of_the_cell_is_not_read() -> None:
+    assert own_reads(of_cell("%cd x\nget_ipython().user_ns")) == set()
+
+
+def test_name_of_a_builtin_is_read_because_the_notebook_may_define_its_own() -> None:
+    assert names_of_cell("print(max(x))").reads == {"print", "max", "x"}
+
+
+def test_annotation_is_read_though_it_is_not_evaluated() -> None:
+    """Libraries that make classes from annotations resolve them by name."""
+    found = names_of_cell("from __future__ import annotations\nclass A:\n  x: T")
+    assert found.reads == {"T"}
+
+
+@pytest.mark.parametrize(
+    "source", ["x = = 1", "return 1", "break", "nonlocal x", "def f(a, a): pass", "(x := 1) = 2"]
+)
+def test_invalid_python_is_refused_as_by_the_compiler(source: str) -> None:
+    with pytest.raises(SyntaxError):
+        names_of_cell(source)
+
+
+def test_empty_cell_has_no_names() -> None:
+    assert names_of_cell("") == CellNames(frozenset(), frozenset(), frozenset(), (), ())
+
+
+def test_doubtful_python_gives_no_warning() -> None:
+    found = names_of_cell("x is 1\n'\\d'\nget_ipython().run_cell_magic('time', '', 'y is 1')")
+    assert found.reads == {"x", "y"}
+
+
+def test_sum_of_many_terms_is_no_obstacle() -> None:
+    assert names_of_cell(" + ".join(f"x{i}" for i in range(600))).reads >= {"x0", "x599"}
+
+
+def test_names_of_a_cell_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        names_of_cell("x").reads = frozenset()  # type: ignore[misc]

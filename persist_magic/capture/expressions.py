@@ -17,7 +17,7 @@ class Expressions(Lookup):
         self.all((node.value, node.target))
 
     def visit_BinOp(self, node: ast.BinOp) -> None:
-        # A sum of a thousand terms is a tree a thousand deep.
+        # A sum of many terms is a deep tree: recursion would not reach its bottom.
         right = []
         left: ast.expr = node
         while isinstance(left, ast.BinOp):

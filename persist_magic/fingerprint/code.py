@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 import opcode
 import sys
 from collections.abc import Iterator
-from types import CellType, CodeType, FunctionType, MethodType, ModuleType
+from types import (
+    CellType,
+    CodeType,
+    FunctionType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
 from typing import Any
 
-from persist_magic.fingerprint.parts import Context, Parts, Unstable, attributes, leaf
+from persist_magic.fingerprint.parts import Context, Parts, attributes, leaf
 
 NOTEBOOK = "__main__"
 
@@ -205,7 +211,7 @@ def class_attributes(value: type) -> Iterator[tuple[str, object]]:
         if name in _NOT_CONTENT or name.startswith("__pydantic_"):
             continue
         # Descriptors of slots follow from `__slots__`.
-        if inspect.ismemberdescriptor(attribute) and attribute.__objclass__ is value:
+        if isinstance(attribute, MemberDescriptorType) and attribute.__objclass__ is value:
             continue
         if not _is_inherited(value, name, attribute):
             yield name, attribute
@@ -218,6 +224,7 @@ def _is_inherited(cls: type, name: str, attribute: object) -> bool:
             other = vars(base)[name]
             if other is attribute:
                 return True
-            plain = attribute in ((), frozenset()) or isinstance(attribute, (int, str, type(None)))
-            return plain and type(other) is type(attribute) and other == attribute
+            # Whether equal constants are one object is chance.
+            constant = type(attribute) in _CONSTANTS or attribute == () or attribute == frozenset()
+            return constant and type(other) is type(attribute) and other == attribute
     return False

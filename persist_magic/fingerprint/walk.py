@@ -237,7 +237,9 @@ class Walk:
             parts = self._handlers.of(type(value))(value, self._context)
             if isinstance(parts, bytes):
                 return self._inline(parts)
-            return self._enter(_Bag(value, parts) if parts.unordered else _Object(value, parts), key)
+            return self._enter(
+                _Bag(value, parts) if parts.unordered else _Object(value, parts), key
+            )
         found = None if by_hand else census(value)
         if found is None:
             return self._enter(_Container(value), key)

@@ -46,7 +46,7 @@ class ProcessManager:
         for option, value in unknown.items():
             words = option.replace("_", "-")
             raise UsageError(
-                f"--{words} {value} cannot be honoured on this machine: nothing here would enforce it",
+                f"--{words} {value} cannot be honoured on this machine: nothing would enforce it",
                 f"leave --{words} out, or use a scheduler: --slurm",
             )
         self.options: dict[str, Any] = {} if time is None else {"time": str(time)}
@@ -61,7 +61,7 @@ class ProcessManager:
         return None
 
     def submit(self, job: Path, request: Request) -> dict[str, Any]:
-        """Start `job.sh` in a session of its own, out of reach of signals to this process's group."""
+        """Start `job.sh` in a session of its own, out of reach of signals to our group."""
         _reap()
         environment = {key: value for key, value in os.environ.items() if key != "PERSIST_JOB_NAME"}
         # Children of job.sh are marked by it; the marker here marks job.sh itself.
@@ -87,7 +87,7 @@ class ProcessManager:
         return [_look(job) for job in jobs]
 
     def cancel(self, job: JobFacts, *, force: bool = False) -> None:
-        """End the job's processes: TERM, then KILL after `CANCEL_GRACE` seconds; at once with *force*.
+        """End the job's processes: TERM, KILL after `CANCEL_GRACE` seconds, at once with *force*.
 
         Raises
         ------
@@ -216,5 +216,6 @@ def parse_time(given: str | int | float) -> float:
 
 def _bad_time(given: object) -> UsageError:
     return UsageError(
-        f"--time {given} is no time limit", "write minutes (90), H:MM:SS (2:00:00) or days-hours (1-12)"
+        f"--time {given} is no time limit",
+        "write minutes (90), H:MM:SS (2:00:00) or days-hours (1-12)",
     )

@@ -46,7 +46,7 @@ _SPARE = 1 << 20
 
 @dataclass(frozen=True)
 class Failure:
-    """A variable that could not be saved: where in it, of what type, why, and what it looked like."""
+    """A variable that could not be saved: where in it, of what type, why, how it looked."""
 
     path: str
     type: str
@@ -126,7 +126,7 @@ def dump_all(
             del alone[name]
         together = dump(tuple(everything[name] for name in names), namespace)
         groups.append(Group(names, together))
-    about = {
+    about: dict[str, dict[str, Any]] = {
         name: {"type": type_name(value), "is": describe(value)}
         for name, value in everything.items()
     }

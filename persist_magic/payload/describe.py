@@ -1,4 +1,4 @@
-"""Values in a few words, for people. Never runs a value's own code but its repr, and that guarded."""
+"""Values in a few words, for people. Runs no code of a value but its repr, guarded."""
 
 from __future__ import annotations
 

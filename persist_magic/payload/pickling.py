@@ -176,7 +176,9 @@ _IMMUTABLE: tuple[type, ...] = (
     types.CodeType,
     _Globals,
 )
-_IMMUTABLE_FROM = frozenset({"datetime", "decimal", "fractions", "pathlib", "re", "uuid", "zoneinfo"})
+_IMMUTABLE_FROM = frozenset(
+    {"datetime", "decimal", "fractions", "pathlib", "re", "uuid", "zoneinfo"}
+)
 # Types of elements: singletons that all arrays and frames of the type hold.
 _ELEMENT_TYPES = (("numpy", "dtype"), ("pandas.api.extensions", "ExtensionDtype"))
 

@@ -1,4 +1,4 @@
-"""What a saved stream calls to rebuild what belongs to a notebook. Knows the namespace it is loaded into.
+"""What a saved stream calls to rebuild notebook code. Knows the namespace it is loaded into.
 
 These names are part of the format: streams refer to them for ever. A class that the namespace
 already has is used, never modified; everything else is left to cloudpickle.

@@ -22,7 +22,7 @@ _journal: list[Journal] = []
 class JournalPublisher(DisplayPublisher):
     """Writes displays to the journal."""
 
-    def publish(  # type: ignore[override]  # IPython 8 and 9 differ in the unused `source`
+    def publish(
         self,
         data: dict[str, Any],
         metadata: dict[str, Any] | None = None,
@@ -60,7 +60,7 @@ class JournalHook(DisplayHook):
 
 
 # rich, pandas and others look at the name of the shell's class to know a notebook.
-class ZMQInteractiveShell(InteractiveShell):  # type: ignore[misc]  # IPython is partly untyped
+class ZMQInteractiveShell(InteractiveShell):
     """The shell of a job."""
 
     kernel = None

@@ -1,4 +1,4 @@
-"""The journal: rich output as it happens, and where in the logs it came. Knows one attempt directory.
+"""The journal: rich output as it happens, and where in the logs it came. Knows one attempt.
 
 A line of `events.jsonl` is one event. Positions are the sizes of both logs after everything that
 was held back has been flushed, so that a replay can put text and figures in their order.

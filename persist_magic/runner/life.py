@@ -153,14 +153,19 @@ class _Life:
             outcome = "failed"
         if outcome == "done" and any("no space" in f["reason"] for f in _failures(manifest)):
             outcome = "failed"
-            report = {"type": "NoSpace", "message": "the disk is full: not all results could be saved"}
-        why = ("time limit" if self.stopping.why == "time limit" else "signal") if (
-            outcome == "terminated"
-        ) else ""
+            report = {
+                "type": "NoSpace",
+                "message": "the disk is full: not all results could be saved",
+            }
+        why = (
+            ("time limit" if self.stopping.why == "time limit" else "signal")
+            if (outcome == "terminated")
+            else ""
+        )
         usage = _usage()
-        Finished(
-            outcome, self.started, ended, report, why, usage[0], usage[1], self.notes
-        ).write(self.attempt)
+        Finished(outcome, self.started, ended, report, why, usage[0], usage[1], self.notes).write(
+            self.attempt
+        )
         if why == "time limit":
             _end_children(self.request.id)
         return 0 if outcome == "done" else 1
@@ -203,9 +208,7 @@ class _Life:
 
     def _save(self, values: dict[str, Any], roles: dict[str, str]) -> dict[str, Any]:
         try:
-            return save_outputs(
-                values, self.namespace, self.attempt / "outputs", self.index, roles
-            )
+            return save_outputs(values, self.namespace, self.attempt / "outputs", self.index, roles)
         except Exception as error:
             self.notes.append(f"the results could not be saved: {type(error).__name__}: {error}")
             return {"failures": {"*": {"reason": str(error)}}}

@@ -1,4 +1,4 @@
-"""What comes back: which names a job bound or changed, and saving them. Knows a namespace and a payload."""
+"""What comes back: names that a job bound or changed. Knows a namespace and a payload."""
 
 from __future__ import annotations
 

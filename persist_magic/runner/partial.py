@@ -1,4 +1,4 @@
-"""`save(...)` inside a job: results that are durable at once. Knows the attempt directory it writes to."""
+"""`save(...)` inside a job: results that are durable at once. Knows one attempt directory."""
 
 from __future__ import annotations
 

@@ -20,7 +20,10 @@ from persist_magic.runner.journal import Journal
 
 _INLINE = "module://matplotlib_inline.backend_inline"
 # Set by IPython in the namespace it is given; the user's own names must survive that.
-_HIDDEN = "_ __ ___ _i _ii _iii _ih _oh _dh In Out open exit quit get_ipython".split()
+_HIDDEN = (
+    *("_", "__", "___", "_i", "_ii", "_iii", "_ih", "_oh", "_dh"),
+    *("In", "Out", "open", "exit", "quit", "get_ipython"),
+)
 
 
 class LazyShell:

@@ -10,7 +10,6 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from typing import TextIO, cast
 
 
 class LogStream(io.TextIOWrapper):
@@ -61,7 +60,8 @@ def open_streams(took_over: Callable[[], None]) -> None:
             took_over()
 
     out, err = LogStream(1, "<stdout>", changed), LogStream(2, "<stderr>", changed)
-    sys.stdout = sys.__stdout__ = cast(TextIO, out)
-    sys.stderr = sys.__stderr__ = cast(TextIO, err)
+    for names, stream in ((("stdout", "__stdout__"), out), (("stderr", "__stderr__"), err)):
+        for name in names:
+            setattr(sys, name, stream)
     # A child would write what its parent holds back a second time.
     os.register_at_fork(before=flush)

@@ -1,0 +1,99 @@
+"""The one table of handlers by type. Knows names of types, and imports none of their libraries."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from persist_magic.fingerprint import builtin, code
+from persist_magic.fingerprint.parts import Handler
+
+# Values of exactly this type. A name is a module that has the type, and its name there; a type
+# whose module was never imported has no values.
+EXACT: dict[str, Handler] = {
+    "builtins.bytearray": builtin.buffer,
+    "builtins.complex": builtin.complex_,
+    "builtins.memoryview": builtin.buffer,
+    "datetime.date": builtin.constructed,
+    "datetime.datetime": builtin.constructed,
+    "datetime.time": builtin.constructed,
+    "datetime.timedelta": builtin.constructed,
+    "decimal.Decimal": builtin.constructed,
+    "types.BuiltinFunctionType": code.builtin,
+    "types.CellType": code.cell,
+    "types.ClassMethodDescriptorType": code.slot,
+    "types.CodeType": code.code,
+    "types.FunctionType": code.function,
+    "types.GetSetDescriptorType": code.slot,
+    "types.MappingProxyType": builtin.mapping_proxy,
+    "types.MemberDescriptorType": code.slot,
+    "types.MethodDescriptorType": code.slot,
+    "types.MethodType": code.method,
+    "types.MethodWrapperType": code.builtin,
+    "types.WrapperDescriptorType": code.slot,
+}
+
+# Values of this type or of a subclass that is not in the table itself.
+FAMILIES: dict[str, Handler] = {
+    "_collections_abc.dict_items": builtin.mapping_view,
+    "_collections_abc.dict_keys": builtin.mapping_view,
+    "_collections_abc.dict_values": builtin.mapping_view,
+    "array.array": builtin.array,
+    "builtins.classmethod": builtin.wrapped_method,
+    "builtins.frozenset": builtin.set_,
+    "builtins.property": builtin.property_,
+    "builtins.set": builtin.set_,
+    "builtins.staticmethod": builtin.wrapped_method,
+    "builtins.type": code.class_,
+    "dataclasses.Field": builtin.field,
+    "enum.Enum": builtin.enum_member,
+    "enum.EnumMeta": builtin.enum_class,
+    "functools._lru_cache_wrapper": builtin.lru_cache,
+    "functools.cached_property": builtin.cached_property,
+    "IPython.core.interactiveshell.InteractiveShell": builtin.named_type,
+    "pathlib.PurePath": builtin.path,
+    "threading.Thread": builtin.unstable,
+    "types.ModuleType": code.module,
+    "typing.ForwardRef": builtin.forward_reference,
+    "typing.NewType": builtin.new_type,
+    "typing.ParamSpec": builtin.type_variable,
+    "typing.TypeVar": builtin.type_variable,
+    "typing.TypeVarTuple": builtin.type_variable,
+    "weakref.ReferenceType": builtin.unstable,
+    "weakref.WeakKeyDictionary": builtin.unstable,
+    "weakref.WeakSet": builtin.unstable,
+    "weakref.WeakValueDictionary": builtin.unstable,
+}
+
+
+def _loaded(table: dict[str, Handler]) -> dict[Any, Handler]:
+    found = {}
+    for name, handler in table.items():
+        module, _, attribute = name.rpartition(".")
+        found[getattr(sys.modules.get(module), attribute, None)] = handler
+    found.pop(None, None)
+    return found
+
+
+class Handlers:
+    """The handlers of the types that this process has loaded."""
+
+    def __init__(self) -> None:
+        self._exact = _loaded(EXACT)
+        self._families = _loaded(FAMILIES)
+        self._found: dict[type, Handler] = {}
+
+    def of(self, kind: type) -> Handler:
+        """What takes a value of type *kind* to parts."""
+        handler = self._found.get(kind)
+        if handler is None:
+            handler = self._found[kind] = self._look_up(kind)
+        return handler
+
+    def _look_up(self, kind: type) -> Handler:
+        if kind in self._exact:
+            return self._exact[kind]
+        for base in kind.__mro__:
+            if base in self._families:
+                return self._families[base]
+        return builtin.reduced
