@@ -123,10 +123,8 @@ class PersistMagics(Magics):
         try:
             compile(code, file_name(name), "exec", PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
         except SyntaxError as error:
-            # As for any cell: where, and what; our own frames say nothing to the user.
             lines = self._shell.SyntaxTB.structured_traceback(type(error), error, [])
-            error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]  # IPython's
-            raise
+            raise _CellSyntaxError(str(error), lines) from None
         return names_of_cell(code)
 
     def _plan(
@@ -320,6 +318,20 @@ class PersistMagics(Magics):
         if not blocks:
             blocks.append(Line(f"job {job.name!r} bound nothing", "quiet"))
         return View(blocks)
+
+
+class _CellSyntaxError(Exception):
+    """A syntax error of the cell, shown as for any cell: IPython would add our own frames."""
+
+    def __init__(self, message: str, lines: list[str]) -> None:
+        super().__init__(message)
+        self._lines = lines
+
+    def _render_traceback_(self) -> list[str]:
+        return self._lines
+
+
+_CellSyntaxError.__name__ = "SyntaxError"
 
 
 def _flush() -> None:

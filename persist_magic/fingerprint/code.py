@@ -30,6 +30,8 @@ _NOT_CONTENT = {
 # Since 3.13 the code of a class body holds its line, and names in the order of a set.
 _NOT_CODE = {"__firstlineno__", "__static_attributes__"}
 
+_CONSTANTS = {type(None), bool, int, str, bytes, tuple, frozenset}
+
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: not set for types that C defines for good
 
 _READS_GLOBAL = {
@@ -225,6 +227,6 @@ def _is_inherited(cls: type, name: str, attribute: object) -> bool:
             if other is attribute:
                 return True
             # Whether equal constants are one object is chance.
-            constant = type(attribute) in _CONSTANTS or attribute == () or attribute == frozenset()
-            return constant and type(other) is type(attribute) and other == attribute
+            alike = type(other) is type(attribute) in _CONSTANTS
+            return alike and bool(attribute == other)
     return False

@@ -22,9 +22,10 @@ BIG = 1 << 10
 LARGE = 256 << 10
 # Deeper nesting than this is walked by hand: the C stack is not endless, nor is a cycle.
 _DEEPEST = 48
-# So is a tree of more items, counted as often as they are reached: the memory of a tree whose parts
-# are shared may be small and its stream endless.
-_MOST_ITEMS = 1 << 25
+# So is a tree of more items or containers, counted as often as they are reached: the memory of a tree
+# whose parts are shared may be small and its stream endless.
+_MOST_ITEMS = 1 << 26
+_MOST_CONTAINERS = 1 << 22
 
 
 class Census(NamedTuple):
@@ -47,10 +48,11 @@ def census(root: list[Any] | tuple[Any, ...] | dict[Any, Any]) -> Census | None:
     """What is in the tree under *root*; None if it is too deep or too large for the pickler."""
     level: list[Any] = [root]
     others: dict[int, object] = {}
-    items = 0
+    items = containers = 0
     for _ in range(_DEEPEST):
         items += sum(map(len, level))
-        if items > _MOST_ITEMS:
+        containers += len(level)
+        if items > _MOST_ITEMS or containers > _MOST_CONTAINERS:
             return None
         inner = _items_of(level)
         # These passes run in C, which is what makes a million small tuples cheap.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from persist_magic.fingerprint import builtin, code
+from persist_magic.fingerprint import arrays, builtin, code, frames
 from persist_magic.fingerprint.parts import Handler
 
 # Values of exactly this type. A name is a module that has the type, and its name there; a type
@@ -63,6 +63,39 @@ FAMILIES: dict[str, Handler] = {
     "weakref.WeakKeyDictionary": builtin.unstable,
     "weakref.WeakSet": builtin.unstable,
     "weakref.WeakValueDictionary": builtin.unstable,
+    "numpy.dtype": arrays.dtype,
+    "numpy.generic": arrays.scalar,
+    "numpy.ma.MaskedArray": arrays.masked_array,
+    "numpy.ndarray": arrays.ndarray,
+    "numpy.ufunc": arrays.ufunc,
+    "pandas.api.extensions.ExtensionDtype": frames.column_dtype,
+    "pandas.arrays.Categorical": frames.categorical,
+    "pandas.arrays.IntervalArray": frames.interval_column,
+    "pandas.arrays.SparseArray": frames.sparse_column,
+    "pandas.CategoricalDtype": frames.categorical_dtype,
+    "pandas.core.arrays.arrow.ArrowExtensionArray": frames.arrow_column,
+    "pandas.core.arrays.datetimelike.DatetimeLikeArrayMixin": frames.date_column,
+    "pandas.core.arrays.masked.BaseMaskedArray": frames.masked_column,
+    "pandas.core.arrays.numpy_.NumpyExtensionArray": frames.numpy_column,
+    "pandas.DataFrame": frames.data_frame,
+    "pandas.Index": frames.index,
+    "pandas.MultiIndex": frames.multi_index,
+    "pandas.RangeIndex": frames.range_index,
+    "pandas.Series": frames.series,
+    "polars.DataFrame": frames.polars_frame,
+    "polars.Series": frames.polars_series,
+    "pyarrow.Array": frames.arrow_array,
+    "pyarrow.ChunkedArray": frames.arrow_array,
+    "pyarrow.RecordBatch": frames.arrow_table,
+    "pyarrow.Table": frames.arrow_table,
+    "scipy.sparse._base._spbase": arrays.sparse,
+    "scipy.sparse._base.spmatrix": arrays.sparse,
+    "sklearn.neighbors._ball_tree.BinaryTree32": arrays.neighbour_tree,
+    "sklearn.neighbors._ball_tree.BinaryTree64": arrays.neighbour_tree,
+    "sklearn.neighbors._kd_tree.BinaryTree32": arrays.neighbour_tree,
+    "sklearn.neighbors._kd_tree.BinaryTree64": arrays.neighbour_tree,
+    "torch.Generator": arrays.torch_generator,
+    "torch.Tensor": arrays.tensor,
 }
 
 
