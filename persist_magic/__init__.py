@@ -7,6 +7,7 @@ without what it does not need.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from persist_magic.errors import PersistError
-    from persist_magic.jobs import Job, JobInfo, list_jobs, persist, read_job
+    from persist_magic.functions import persist
+    from persist_magic.info import JobInfo
+    from persist_magic.jobs import Job, list_jobs, read_job
     from persist_magic.managers.process import ProcessManager
     from persist_magic.runner.partial import save
     from persist_magic.runner.stopping import JobTerminated
@@ -22,13 +25,13 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "Job": "jobs",
-    "JobInfo": "jobs",
+    "JobInfo": "info",
     "JobStatus": "status",
     "JobTerminated": "runner.stopping",
     "PersistError": "errors",
     "ProcessManager": "managers.process",
     "list_jobs": "jobs",
-    "persist": "jobs",
+    "persist": "functions",
     "read_job": "jobs",
     "save": "runner.partial",
 }
@@ -59,7 +62,21 @@ def __dir__() -> list[str]:
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """What `%load_ext persist_magic` calls."""
+    """What `%load_ext persist_magic` calls.
+
+    Raises
+    ------
+    UsageError
+        On Windows, where nothing of this works.
+    """
+    if sys.platform == "win32":
+        from persist_magic.errors import UsageError
+
+        # Before anything else is imported: half of it cannot be.
+        raise UsageError(
+            "persist_magic does not run on Windows",
+            "run Jupyter in WSL, the Windows Subsystem for Linux: wsl --install",
+        )
     from persist_magic.magics import load
 
     load(shell)

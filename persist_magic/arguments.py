@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import io
 import re
 import shlex
 from collections.abc import Sequence
@@ -29,37 +31,81 @@ def argument(*flags: str, **options: Any) -> Argument:
 class Parser(argparse.ArgumentParser):
     """argparse that raises `UsageError` instead of ending the process."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+        # From Python 3.14 on it would colour the help, which is read in notebooks too.
+        self.color = False
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        """The options in *words*; names may stand before, between and after them.
+
+        Raises
+        ------
+        UsageError
+            Words that cannot be obeyed.
+        """
+        return self.parse_intermixed_args(list(words))
+
+    def takes_value(self, word: str) -> bool:
+        """Whether *word* is an option that takes the next word as its value."""
+        option = self._option_string_actions.get(word)
+        return option is not None and option.nargs != 0
+
+    @property
+    def flags(self) -> list[str]:
+        """The long options, in the usual spelling."""
+        return sorted(f for f in self._option_string_actions if f.startswith("--") and "_" not in f)
+
     def error(self, message: str) -> NoReturn:
         """Refuse the words."""
-        usage = " ".join(self.format_usage().split()).removeprefix("usage: ")
-        raise UsageError(f"{self.prog}: {message}", f"usage: {usage}")
+        help = f"{self.prog}?" if self.prog.startswith("%") else f"{self.prog} --help"
+        hint = f"{help} shows its options"
+        found = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
+        if found and (near := difflib.get_close_matches(found[1], self.flags, n=1)):
+            hint = f"did you mean {near[0]}? {hint}"
+        raise UsageError(f"{self.prog}: {message}", hint)
 
 
 def parser_of(prog: str, summary: str, arguments: Sequence[Argument]) -> Parser:
     """A parser of *arguments*."""
-    parser = Parser(
-        prog=prog,
-        description=summary,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog=prog, description=summary)
     for one in arguments:
         parser.add_argument(*one.flags, **one.options)
     return parser
 
 
 def split(line: str) -> list[str]:
-    """The words of *line*, quotes obeyed.
+    """The words of *line*, quotes obeyed, a comment at its end left out.
 
     Raises
     ------
     UsageError
         A quotation does not end.
     """
+    stream = io.StringIO(line)
+    lexer = shlex.shlex(stream, posix=True)
+    lexer.whitespace_split = True
+    lexer.commenters = ""  # shlex sees a comment within a word as well: --env A=#1
+    words: list[str] = []
     try:
-        return shlex.split(line)
+        while not line[stream.tell() :].lstrip().startswith("#"):
+            word = lexer.get_token()
+            if word is None:
+                break
+            words.append(word)
     except ValueError as error:
-        raise UsageError(f"{line!r} cannot be read: {error}", "close the quotation") from error
+        raise UsageError(
+            f"{line.strip()!r} cannot be read: {error}", "close the quotation"
+        ) from None
+    return words
+
+
+def split_at_dashes(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """*words* before ` -- `, and those after it, which are the scheduler's own."""
+    if "--" not in words:
+        return list(words), []
+    at = list(words).index("--")
+    return list(words[:at]), list(words[at + 1 :])
 
 
 # What Slurm would take for something else, with the way that works here.
@@ -118,7 +164,6 @@ RUN_ARGUMENTS: tuple[Argument, ...] = (
         help="wait for it and fetch at once; Ctrl-C stops only the waiting",
     ),
     argument("--dry-run", action="store_true", help="show what would be sent and run; run nothing"),
-    argument("--force", action="store_true", help="with --replace: also of a job that runs"),
     argument("-q", "--quiet", action="store_true", help="no report"),
 )
 
@@ -144,11 +189,12 @@ PERSIST_ARGUMENTS: tuple[Argument, ...] = (
     argument(
         "--replace", action="store_true", help="run it in the place of an existing job of this name"
     ),
+    argument("--force", action="store_true", help="with --replace: also of a job that runs"),
     *RUN_ARGUMENTS,
 )
 
 
-def parse_persist(line: str, arguments: Sequence[Argument], prog: str) -> argparse.Namespace:
+def parse_persist(line: str, parser: Parser) -> argparse.Namespace:
     """The words after `%%persist`, those after ` -- ` verbatim in `scheduler`.
 
     Raises
@@ -156,18 +202,14 @@ def parse_persist(line: str, arguments: Sequence[Argument], prog: str) -> argpar
     UsageError
         Words that cannot be obeyed.
     """
-    words = split(line)
-    scheduler: list[str] = []
-    if "--" in words:
-        at = words.index("--")
-        words, scheduler = words[:at], words[at + 1 :]
+    words, scheduler = split_at_dashes(split(line))
     for word in words:
         flag = word.partition("=")[0]
         if flag in _REFUSED:
             raise UsageError(
                 f"{flag} means something else to Slurm and is not taken", _REFUSED[flag]
             )
-    parsed = parser_of(prog, "", arguments).parse_args(words)
+    parsed = parser.parse(words)
     parsed.scheduler = scheduler
     return parsed
 

@@ -8,17 +8,20 @@ torn. Losing an entry costs a copy, never data.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from persist_magic.errors import Damaged
-from persist_magic.facts import temporary_name
+from persist_magic.facts import create, listing, temporary_name
 from persist_magic.machine import boot_id, is_local
 
 PIECE = 16 << 20
 _THREADS_FROM = 4 << 20
+_ENTRY = re.compile(r"([0-9a-f]{64})(\.[0-9a-f]*)?")
 
 
 def digest_of(buffer: memoryview | bytes | mmap.mmap) -> str:
@@ -67,12 +70,15 @@ class BlobIndex:
         for entry in (lasting, fleeting):
             try:
                 os.link(entry, path)
-            except OSError:
+            except OSError as error:
+                if error.errno == errno.EMLINK:
+                    # It has as many names as a file can have: the next users share a new one.
+                    entry.unlink(missing_ok=True)
                 continue
             # A truncated file is caught here; any other damage when the blob is loaded.
             if os.stat(path).st_size == buffer.nbytes:
                 if durable and entry is fleeting:
-                    self._seal(path, lasting)
+                    self._seal(path, digest)
                 return False
             path.unlink()
             self.set_aside(digest)
@@ -87,15 +93,17 @@ class BlobIndex:
         except OSError:
             copy_file(source, path, sync=durable)
         if durable:
-            self._seal(path, self._entries(digest)[0])
+            self._seal(path, digest)
 
-    def _seal(self, path: Path, lasting: Path) -> None:
+    def _seal(self, path: Path, digest: str) -> None:
         fd = os.open(path, os.O_RDONLY)
         try:
             os.fsync(fd)
         finally:
             os.close(fd)
+        lasting, fleeting = self._entries(digest)
         _link_quietly(path, lasting)
+        fleeting.unlink(missing_ok=True)
 
     def set_aside(self, digest: str) -> None:
         """Forget the blob of *digest*: it is damaged and must never be linked again."""
@@ -111,23 +119,30 @@ class BlobIndex:
             The bytes freed. An entry that is linked at this very moment survives in its
             user's directory: the user's link is a link of its own.
         """
-        freed = 0
-        for entry in self._of(digests):
+        wanted = None if digests is None else frozenset(digests)
+        entries: dict[tuple[int, int], list[Path]] = {}
+        for name in listing(self.directory):
+            match = _ENTRY.fullmatch(name)
+            if match is None or (wanted is not None and match[1] not in wanted):
+                continue
+            entry = self.directory / name
             try:
                 status = entry.lstat()
-                if status.st_nlink == 1:
-                    entry.unlink()
+            except OSError:
+                continue
+            entries.setdefault((status.st_dev, status.st_ino), []).append(entry)
+        freed = 0
+        for same in entries.values():
+            try:
+                status = same[0].lstat()
+                # One blob may have two entries: it was synced after it had been written.
+                if status.st_nlink == len(same):
+                    for entry in same:
+                        entry.unlink()
                     freed += status.st_size
             except OSError:
                 continue
         return freed
-
-    def _of(self, digests: Iterable[str] | None) -> Iterator[Path]:
-        if digests is None:
-            yield from self.directory.iterdir()
-            return
-        for digest in digests:
-            yield from self._entries(digest)
 
 
 def _link_quietly(source: Path, entry: Path) -> None:
@@ -142,7 +157,7 @@ def write_buffer(path: Path, buffer: memoryview, *, sync: bool) -> None:
     """Write *buffer* to the new file *path*, by way of a temporary name."""
     temporary = path.with_name(temporary_name())
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        fd = create(temporary)
         try:
             view = buffer
             while view.nbytes:
@@ -179,6 +194,21 @@ class mmap_or_empty:
         self._map = None
 
 
+def _digest_in_passing(content: mmap.mmap | bytearray) -> str:
+    """`digest_of` a whole map that counts as this process's memory only piece by piece."""
+    if isinstance(content, bytearray) or not hasattr(mmap, "MADV_DONTNEED"):
+        return digest_of(memoryview(content))
+    import blake3
+
+    hasher = blake3.blake3(max_threads=blake3.blake3.AUTO)
+    view = memoryview(content)
+    for start in range(0, len(view), 4 * PIECE):
+        hasher.update(view[start : start + 4 * PIECE])
+        # Nothing was written to it, so the pages come back from the file when they are read.
+        content.madvise(mmap.MADV_DONTNEED, start, min(4 * PIECE, len(view) - start))
+    return hasher.hexdigest()
+
+
 def load(path: Path, size: int, digest: str, *, verify: bool = True) -> memoryview:
     """The verified content of *path*, private and writable.
 
@@ -191,13 +221,27 @@ def load(path: Path, size: int, digest: str, *, verify: bool = True) -> memoryvi
         The file is absent, or its size or digest differs from what was written.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        return _load(path, size, digest, verify)
     except OSError as error:
-        raise Damaged(f"{path}: {error.strerror}", "this result cannot be brought back") from error
+        if error.errno not in _LOST:
+            raise
+        raise _damaged(path, f"cannot be read: {error.strerror}") from error
+
+
+# What says that the file is not, or no longer, what it was; memory or rights may lack only now.
+_LOST = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.EIO)
+
+
+def _damaged(path: Path, words: str) -> Damaged:
+    return Damaged(f"{path} {words}", "it cannot be brought back: run what made it again")
+
+
+def _load(path: Path, size: int, digest: str, verify: bool) -> memoryview:
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         found = os.fstat(fd).st_size
         if found != size:
-            raise Damaged(f"{path} has {found} bytes, {size} were written")
+            raise _damaged(path, f"has {found} bytes, {size} were written")
         if size == 0:
             return memoryview(bytearray())
         content: mmap.mmap | bytearray
@@ -205,17 +249,14 @@ def load(path: Path, size: int, digest: str, *, verify: bool = True) -> memoryvi
             content = mmap.mmap(fd, size, access=mmap.ACCESS_COPY)
         else:
             content = bytearray(size)
-            view = memoryview(content)
-            done = 0
-            while done < size:
-                count = os.preadv(fd, [view[done : done + PIECE]], done)
-                if not count:
-                    raise Damaged(f"{path} ended after {done} of {size} bytes")
-                done += count
-        if verify and digest_of(memoryview(content)) != digest:
-            raise Damaged(f"{path} is not what was written: its digest differs")
+            with open(fd, "rb", buffering=0, closefd=False) as file:
+                done = 0
+                while piece := file.readinto(memoryview(content)[done : done + PIECE]):
+                    done += piece
+            if done < size:
+                raise _damaged(path, f"ended after {done} of {size} bytes")
+        if verify and _digest_in_passing(content) != digest:
+            raise _damaged(path, "is not what was written: its digest differs")
         return memoryview(content)
-    except OSError as error:
-        raise Damaged(f"{path}: {error.strerror}") from error
     finally:
         os.close(fd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -20,13 +21,34 @@ def sync_directory(path: Path) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
+    except OSError as error:
+        # A file system that has no such request for directories; nothing more can be asked of it.
+        if error.errno != errno.EINVAL:
+            raise
     finally:
         os.close(fd)
 
 
+def make_directory(path: Path) -> None:
+    """Create the directory *path*, which must not exist, for the owner alone."""
+    os.mkdir(path, 0o700)
+    mode = os.stat(path).st_mode
+    if mode & 0o700 != 0o700:
+        # The umask took rights from the owner. What the directory inherited (setgid) stays.
+        os.chmod(path, mode & 0o7777 | 0o700)
+
+
+def create(path: Path) -> int:
+    """Create the file *path*, which must not exist, for the owner alone; open for writing."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    if os.fstat(fd).st_mode & 0o600 != 0o600:
+        os.fchmod(fd, 0o600)
+    return fd
+
+
 def write_new(path: Path, data: bytes, *, sync: bool = True) -> None:
     """Create *path*, which must not exist, with *data*; readable by the owner alone."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    fd = create(path)
     try:
         view = memoryview(data)
         while view:
@@ -37,9 +59,12 @@ def write_new(path: Path, data: bytes, *, sync: bool = True) -> None:
         os.close(fd)
 
 
-def write_once(path: Path, data: bytes) -> bool:
-    """Create *path* with *data*, complete and durable; False if another process was first."""
-    temporary = path.with_name(temporary_name())
+def write_once(path: Path, data: bytes, *, by: Path | None = None) -> bool:
+    """Create *path* with *data*, complete and durable; False if another process was first.
+
+    It is written in the directory *by* before it gets its name; default that of *path*.
+    """
+    temporary = (by or path.parent) / temporary_name()
     try:
         write_new(temporary, data)
         return link_once(temporary, path)
@@ -52,7 +77,8 @@ def link_once(source: Path, path: Path) -> bool:
     try:
         os.link(source, path)
     except FileExistsError:
-        return False
+        # NFS may refuse a link that it has made, its answer to the first request lost: open(2).
+        return os.stat(source).st_nlink > 1
     except OSError:
         # No hard links here: claim the name, then put the complete file in its place.
         try:
@@ -88,11 +114,14 @@ def replace(path: Path, data: bytes) -> None:
         raise
 
 
-def point(link: Path, target: str) -> None:
-    """Make the symbolic link *link* lead to *target*, replacing an older link atomically."""
-    temporary = link.with_name(temporary_name())
-    os.symlink(target, temporary)
+def point(link: Path, target: str, *, by: Path) -> None:
+    """Make the symbolic link *link* lead to *target*, replacing an older link atomically.
+
+    It is made in the directory *by* before it gets its name.
+    """
+    temporary = by / temporary_name()
     try:
+        os.symlink(target, temporary)
         os.replace(temporary, link)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -111,6 +140,10 @@ def listing(directory: Path) -> frozenset[str]:
         return frozenset()
 
 
+def _open_fact(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """What the fact at *path* says; None when it cannot be read (yet) or is no fact.
 
@@ -118,8 +151,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     file system that lags behind, a claim without its file yet, or damage: no word in each case.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with open(fd, "rb") as file:
+        with open(path, "rb", opener=_open_fact) as file:
             value = json.loads(file.read())
     except (OSError, ValueError, RecursionError):
         return None

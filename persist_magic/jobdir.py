@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -163,7 +164,7 @@ class Exited(Fact):
 
     code: int
     time: float
-    stage: str = "run"  # "directory", "setup", "run" or "overtime"
+    stage: str = "run"  # "directory", "setup", "environment", "run" or "overtime"
 
 
 @dataclass(frozen=True)
@@ -250,6 +251,23 @@ class JobFacts:
         """Whether the facts tell how the job ended, so that they will never change again."""
         attempt = self.attempt
         return attempt is not None and bool(attempt.finished or attempt.exited)
+
+
+# How a heartbeat ends while the runner keeps what it has.
+SAVING = " saving"
+
+
+def write_heartbeat(attempt: Path, *, saving: bool = False) -> None:
+    """Say in the attempt directory *attempt* that its runner lives, and whether it is saving."""
+    facts.replace(attempt / "heartbeat", f"{time.time():.3f}{SAVING if saving else ''}".encode())
+
+
+def read_heartbeat(attempt: Path) -> str:
+    """The last word of `write_heartbeat` in *attempt*; empty for none."""
+    try:
+        return (attempt / "heartbeat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
 
 
 def attempt_directory(job: Path, number: int) -> Path:

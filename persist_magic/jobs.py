@@ -1,16 +1,14 @@
-"""The Python API: persist a function, find a job again, ask it, wait for it, fetch it."""
+"""A job as Python sees it: found again, asked, waited for, fetched, ended. Shows nothing."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any
 
-from persist_magic import facts
 from persist_magic.errors import (
     Damaged,
     JobCancelled,
@@ -19,10 +17,12 @@ from persist_magic.errors import (
     PersistError,
     StillRunning,
 )
+from persist_magic.info import JobInfo, info_of
 from persist_magic.jobdir import Cancelled, JobFacts, latest_attempt
 from persist_magic.machine import host_name, user_name
-from persist_magic.managers import Manager, make_manager
-from persist_magic.observe import observe, status_of
+from persist_magic.managers import make_manager
+from persist_magic.names import ID
+from persist_magic.observe import status_of
 from persist_magic.payload.rebuild import main_namespace
 from persist_magic.replay import Piece, replay, tail
 from persist_magic.results import (
@@ -32,7 +32,8 @@ from persist_magic.results import (
     hint_after_failure,
     load_results,
 )
-from persist_magic.runner.outputs import CALL
+from persist_magic.root import find_root
+from persist_magic.runner.outputs import VALUE
 from persist_magic.status import (
     Done,
     Empty,
@@ -45,46 +46,11 @@ from persist_magic.status import (
     Stopped,
     duration,
 )
-from persist_magic.store import ID, Store, find_root
-from persist_magic.submission import Digests, Plan, Surroundings, follow_names, plan_inputs, submit
+from persist_magic.store import Store
 
-F = TypeVar("F", bound=Callable[..., Any])
 # Seconds between looks while waiting: as quick as the job is young.
 _QUICKEST, _SLOWEST = 0.002, 0.05
 _ASK_MANAGER_EVERY = 0.5
-
-
-@dataclass(frozen=True)
-class JobInfo:
-    """All about one job at one look. Times are seconds since 1970."""
-
-    name: str
-    id: str
-    status: JobStatus
-    reason: str
-    manager: str
-    created: float
-    started: float | None
-    ended: float | None
-    attempt: int
-    directory: Path
-    bytes: int
-    time_limit: float | None
-
-    @property
-    def took(self) -> float | None:
-        """Seconds from the start of the run to its end, or to now."""
-        if self.started is None:
-            return None
-        return (self.ended if self.ended is not None else time.time()) - self.started
-
-    def __str__(self) -> str:
-        words = f"job {self.name!r}: {self.status}"
-        if self.reason:
-            words += f" ({self.reason})"
-        if self.took is not None:
-            words += f", {'took' if self.status.ended else 'for'} {duration(self.took)}"
-        return words
 
 
 def current_store(root: str | Path | None = None) -> Store:
@@ -108,6 +74,12 @@ class Job:
         self.id = directory.name
         match = ID.fullmatch(self.id)
         self.name = match[2] if match else self.id
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Job) and other.directory == self.directory
+
+    def __hash__(self) -> int:
+        return hash(self.directory)
 
     def __repr__(self) -> str:
         try:
@@ -179,7 +151,7 @@ class Job:
             if waited - asked >= _ASK_MANAGER_EVERY or self._has_ended():
                 asked = waited
                 found, status = self.look()
-                if status.kind.ended or _never_submitted(status):
+                if _settled(status):
                     return status.kind
                 if tick is not None:
                     tick(info_of(found, status))
@@ -207,7 +179,7 @@ class Job:
 
         async def ended() -> Any:
             pause = _QUICKEST
-            while not await asyncio.to_thread(self.is_ready):
+            while not _settled((await asyncio.to_thread(self.look))[1]):
                 await asyncio.sleep(pause)
                 pause = min(pause * 1.5, 0.5)
             return self.fetch()
@@ -228,9 +200,7 @@ class Job:
         Exception
             What the job raised, of its own type, where that can be loaded.
         """
-        results = self.results(timeout=timeout)
-        from persist_magic.runner.outputs import VALUE
-
+        results = self.results(only=(), timeout=timeout)
         if VALUE in results.failures:
             raise results.failures[VALUE]
         return results.value
@@ -251,14 +221,15 @@ class Job:
         CannotLoad
             One of them could not be saved, or cannot be loaded here.
         """
-        results = self.results(*names, timeout=timeout, partial=partial)
+        results = self.results(only=names or None, timeout=timeout, partial=partial)
         for failure in results.failures.values():
             raise failure
         return results.values
 
     def results(
         self,
-        *names: str,
+        only: Sequence[str] | None = None,
+        *,
         timeout: float | None = None,
         partial: bool = False,
         namespace: dict[str, Any] | None = None,
@@ -267,6 +238,10 @@ class Job:
 
         Parameters
         ----------
+        only
+            These variables, beside the value.
+        timeout, partial
+            As for `fetch` and `variables`.
         namespace
             The globals for functions that come back; default those of `__main__`.
         """
@@ -274,7 +249,7 @@ class Job:
         if not partial:
             self.wait(timeout)
             self.require_done(space)
-        return load_results(self.facts(), space, self.store.blobs, names)
+        return load_results(self.facts(), space, self.store.blobs, only)
 
     def require_done(self, namespace: dict[str, Any] | None = None) -> None:
         """Raise what ended it, unless it is done."""
@@ -327,9 +302,11 @@ class Job:
         if lines is not None:
             return tail(attempt.directory, stream, lines)
         try:
-            return (attempt.directory / f"{stream}.log").read_text("utf-8", errors="replace")
+            # Not as text: that would make a new line of every carriage return.
+            written = (attempt.directory / f"{stream}.log").read_bytes()
         except FileNotFoundError:
             return ""
+        return written.decode(errors="replace")
 
     # ---- acting
 
@@ -373,7 +350,7 @@ class Job:
         found = JobFacts.read(self.directory)
         if found is not None:
             _, status = status_of(self.store, found)
-            if not status.kind.ended and not _never_submitted(status):
+            if not _settled(status):
                 if not force:
                     raise StillRunning(
                         f"job {self.name!r} is {status.kind}",
@@ -394,36 +371,10 @@ def _end_left_over(job: JobFacts) -> None:
         end_tree(job.request.id, grace=1.0)
 
 
-def _never_submitted(status: Status) -> bool:
-    return isinstance(status, Empty) and status.reason != "being submitted"
-
-
-def info_of(found: JobFacts, status: Status) -> JobInfo:
-    """What *found* and *status* say, in one record."""
-    started = ended = None
-    attempt = 0
-    match status:
-        case Running():
-            started, attempt = status.started, status.attempt
-        case Done() | Failed() | Stopped() | Lost():
-            started, ended, attempt = status.started, status.ended, status.attempt
-        case Empty() | Queued():
-            pass
-    request = found.request
-    return JobInfo(
-        name=request.name,
-        id=request.id,
-        status=status.kind,
-        reason=status.reason,
-        manager=request.manager,
-        created=request.created,
-        started=started,
-        ended=ended,
-        attempt=attempt,
-        directory=found.directory,
-        bytes=sum(int(about.get("bytes", 0)) for about in describe_outputs(found).values()),
-        time_limit=request.time_limit,
-    )
+def _settled(status: Status) -> bool:
+    """Whether it will stay so: the job has ended, or was never given to its manager."""
+    never_submitted = isinstance(status, Empty) and status.reason != "being submitted"
+    return status.kind.ended or never_submitted
 
 
 def read_job(name: str, root: str | Path | None = None) -> Job:
@@ -447,140 +398,3 @@ def list_jobs(root: str | Path | None = None) -> list[Job]:
     store = current_store(root)
     ids = sorted(store.by_name().values(), reverse=True)
     return [Job(store, store.jobs / id) for id in ids]
-
-
-def infos(store: Store, jobs: Sequence[Job]) -> list[JobInfo]:
-    """All about each of *jobs*, with one question to each manager. A damaged one is LOST."""
-    found: list[JobInfo] = []
-    readable = [facts_ for job in jobs if (facts_ := JobFacts.read(job.directory)) is not None]
-    known = {job.request.id: (job, status) for job, status in observe(store, readable)}
-    for job in jobs:
-        if job.id in known:
-            found.append(info_of(*known[job.id]))
-        elif job.id in facts.listing(store.jobs):
-            found.append(_damaged(job))
-    return found
-
-
-def _damaged(job: Job) -> JobInfo:
-    try:
-        made = time.mktime(time.strptime(job.id[:15], "%Y%m%d-%H%M%S"))
-    except ValueError:
-        made = 0.0
-    return JobInfo(
-        name=job.name,
-        id=job.id,
-        status=JobStatus.LOST,
-        reason="damaged: request.json cannot be read",
-        manager="",
-        created=made,
-        started=None,
-        ended=None,
-        attempt=0,
-        directory=job.directory,
-        bytes=0,
-        time_limit=None,
-    )
-
-
-@overload
-def persist(
-    function: Callable[..., Any],
-    name: str,
-    manager: Manager | None = ...,
-    *,
-    args: Sequence[Any] = ...,
-    kwargs: Mapping[str, Any] | None = ...,
-    replace: bool = ...,
-    force: bool = ...,
-    root: str | Path | None = ...,
-) -> Job: ...
-
-
-@overload
-def persist(
-    function: str,
-    name: Manager | None = ...,
-    *,
-    args: Sequence[Any] = ...,
-    kwargs: Mapping[str, Any] | None = ...,
-    replace: bool = ...,
-    force: bool = ...,
-    root: str | Path | None = ...,
-) -> Callable[[Callable[..., Any]], Job]: ...
-
-
-def persist(
-    function: Any,
-    name: Any = None,
-    manager: Any = None,
-    *,
-    args: Sequence[Any] = (),
-    kwargs: Mapping[str, Any] | None = None,
-    replace: bool = False,
-    force: bool = False,
-    root: str | Path | None = None,
-) -> Any:
-    """Run a function in a background interpreter that outlives this process.
-
-    `persist(func, "hello", ProcessManager(), args=(1,))`, or as a decorator without a call,
-    `@persist("hello", ProcessManager())`, which puts the job in the function's place.
-
-    Parameters
-    ----------
-    function
-        Called in the job with *args* and *kwargs*, as they are now.
-    name
-        Of the job.
-    manager
-        What runs it; default a process on this machine.
-    replace
-        Run it in the place of an existing job of this name; *force* also of a running one.
-    root
-        The `.persist` directory; default the one of the working directory.
-
-    Returns
-    -------
-    Job
-        Running by now, or queued.
-
-    Raises
-    ------
-    NameTaken, StillRunning, CannotSave, NoSpace, RootRefused, UsageError
-        Nothing was made.
-    """
-    if isinstance(function, str):
-        chosen = name if manager is None else manager
-
-        def decorate(decorated: Callable[..., Any]) -> Job:
-            return persist(
-                decorated,
-                function,
-                chosen,
-                args=args,
-                kwargs=kwargs,
-                replace=replace,
-                force=force,
-                root=root,
-            )
-
-        return decorate
-    store = current_store(root)
-    namespace = main_namespace()
-    digest = Digests()
-    call = (function, tuple(args), dict(kwargs or {}))
-    wanted = follow_names({}, namespace)
-    dump, inputs = plan_inputs(wanted, namespace, frozenset(), digest, extra={CALL: call})
-    plan = Plan(
-        name=name,
-        kind="function",
-        source="",
-        code="",
-        dump=dump,
-        inputs=inputs,
-        manager=manager if manager is not None else make_manager("local"),
-        surroundings=Surroundings(cwd=os.getcwd()),
-        shell="IPython" in sys.modules and hasattr(sys.modules["builtins"], "get_ipython"),
-        digest=digest,
-    )
-    return Job(store, submit(store, plan, replace=replace, force=force))

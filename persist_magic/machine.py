@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import functools
 import os
-import socket
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 LINUX = sys.platform == "linux"
-_NETWORK = ("nfs", "cifs", "smb", "fuse", "lustre", "gpfs", "beegfs", "ceph", "afs", "9p", "panfs")
+# What another machine could change under us is not among them.
+_LOCAL = frozenset(
+    ("bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "ramfs", "reiserfs")
+    + ("tmpfs", "xfs", "zfs")
+)
 
 
 def _read(path: str) -> str:
@@ -30,15 +34,21 @@ def boot_id() -> str:
     """Names this run of the operating system: another one after each start of the machine."""
     if LINUX:
         return _read("/proc/sys/kernel/random/boot_id").replace("-", "")
-    import psutil
+    import subprocess
 
-    return f"{int(psutil.boot_time()):x}"
+    # The time of the start would not do: it moves whenever the clock is set.
+    command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
+    try:
+        answer = subprocess.run(command, stdout=subprocess.PIPE, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return answer.stdout.decode().strip().replace("-", "").lower()
 
 
 @functools.cache
 def host_name() -> str:
     """The name of this machine, as its users know it."""
-    return socket.gethostname()
+    return os.uname().nodename
 
 
 @functools.cache
@@ -112,15 +122,34 @@ class ProcessId:
 
     def is_of_earlier_boot(self) -> bool:
         """Whether it ran on this machine before the machine was started anew."""
-        return self.boot != boot_id() and self.host == host_name() and self.machine == _machine_id()
+        # Containers of one image may share a host name; those have no machine id, or have another
+        # pid namespace each time they run.
+        if LINUX and not self.machine:
+            return False
+        here = (host_name(), _machine_id(), _pid_namespace())
+        return self.boot != boot_id() and (self.host, self.machine, self.namespace) == here
+
+    def place(self) -> str:
+        """Where the process runs, for somebody who cannot see it."""
+        if self.boot == boot_id() and self.host == host_name():
+            return f"in another container of host {self.host}"
+        return f"on host {self.host}"
 
     def is_alive(self) -> bool:
         """Whether the process runs. Ask only where it can be seen. A zombie has ended."""
         return _start_of(self.pid) == self.start
 
+    def owns_session(self) -> bool:
+        """Whether a session called by this pid can only be that of this process, alive or dead.
 
-def _start_of(pid: int) -> str | None:
-    """When the living process *pid* started; None for no process, and for a zombie."""
+        A pid that still names a session is given to no new process, so that either the process is
+        still there, or nobody is.
+        """
+        return self.can_be_seen() and _start_of(self.pid, zombies=True) in (None, self.start)
+
+
+def _start_of(pid: int, *, zombies: bool = False) -> str | None:
+    """When the living process *pid* started; None for no process, and for a zombie unless asked."""
     if LINUX:
         # psutil derives a wall clock time, which moves when the clock is set; ticks do not.
         try:
@@ -129,13 +158,13 @@ def _start_of(pid: int) -> str | None:
         except OSError:
             return None
         state, start = fields[0], fields[19]
-        return None if state in (b"Z", b"X") else start.decode()
+        return None if state in (b"Z", b"X") and not zombies else start.decode()
     import psutil
 
     try:
         process = psutil.Process(pid)
         with process.oneshot():
-            if process.status() == psutil.STATUS_ZOMBIE:
+            if process.status() == psutil.STATUS_ZOMBIE and not zombies:
                 return None
             return repr(process.create_time())
     except psutil.Error:
@@ -147,16 +176,26 @@ def is_local(path: Path) -> bool:
     if not LINUX:
         return False
     device = os.stat(path).st_dev
-    return _is_local_device(os.major(device), os.minor(device))
+    if device not in _local_devices:
+        _local_devices[device] = _kind_of_file_system(os.path.realpath(path)) in _LOCAL
+    return _local_devices[device]
 
 
-@functools.lru_cache(maxsize=64)
-def _is_local_device(major: int, minor: int) -> bool:
-    wanted = f"{major}:{minor}"
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+_local_devices: dict[int, bool] = {}
+
+
+def _kind_of_file_system(path: str) -> str:
+    # By the mount point: a subvolume of btrfs has a device number that no mount has.
+    found, longest = "", 0
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             left, _, right = line.partition(" - ")
-            if left.split()[2] == wanted:
-                kind = right.split()[0]
-                return not kind.startswith(_NETWORK)
-    return False
+            point = re.sub(r"\\([0-7]{3})", _unescaped, left.split(" ")[4]).rstrip("/") + "/"
+            # Of two mounts at one place the later one is seen.
+            if f"{path}/".startswith(point) and len(point) >= longest:
+                found, longest = right.split(" ")[0], len(point)
+    return found
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    return chr(int(match[1], 8))

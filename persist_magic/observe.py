@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from persist_magic.errors import ManagerUnreachable
+from persist_magic.errors import ManagerUnreachable, UsageError
 from persist_magic.jobdir import JobFacts
 from persist_magic.managers import make_manager
 from persist_magic.status import Active, Gone, Report, Status, derive
@@ -24,8 +24,9 @@ def observe(store: Store, jobs: Sequence[JobFacts]) -> list[tuple[JobFacts, Stat
         try:
             manager = make_manager(name)
             answers = manager.poll(asked)
-        except ManagerUnreachable as error:
-            # No answer is no news: the jobs keep the state that their facts give.
+        except (ManagerUnreachable, UsageError) as error:
+            # No answer is no news: the jobs keep the state that their facts give. So it is with a
+            # manager that is not installed here.
             clock = time.strftime("%H:%M")
             answers = [Active(f"as of {clock}: {error.message}")] * len(asked)
         else:
@@ -41,16 +42,23 @@ def _derive(
     if isinstance(report, Gone):
         # It may have written its last word between the look at its facts and the question.
         job = JobFacts.read(job.directory) or job
-    untouched = job.submitted is None and job.attempt is None
+    submitting = _is_untouched(job) and store.being_made(job.directory)
+    if _is_untouched(job) and not submitting:
+        # It may have been submitted between the look at its facts and the question.
+        job = JobFacts.read(job.directory) or job
     status = derive(
         job,
         report,
         now=time.time(),
         grace=grace.get(job.request.id, 0.0),
-        submitting=untouched and store.being_made(job.directory),
+        submitting=submitting,
         last_sign=job.attempt.last_sign() if isinstance(report, Gone) and job.attempt else None,
     )
     return job, status
+
+
+def _is_untouched(job: JobFacts) -> bool:
+    return job.submitted is None and job.attempt is None
 
 
 def status_of(store: Store, job: JobFacts) -> tuple[JobFacts, Status]:

@@ -5,14 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import psutil
 
 MARKER = "PERSIST_JOB_ID"
+# How long a job that is at work on its last words can put off its end.
+LONGEST_GRACE = 600.0
 
 
-def tree_of(job: str, roots: Iterable[int] = (), spare: Iterable[int] = ()) -> list[psutil.Process]:
+def tree_of(
+    job: str,
+    roots: Collection[int] = (),
+    sessions: Collection[int] = (),
+    spare: Collection[int] = (),
+) -> list[psutil.Process]:
     """The living processes of *job*, without zombies and the caller itself.
 
     Parameters
@@ -20,7 +27,9 @@ def tree_of(job: str, roots: Iterable[int] = (), spare: Iterable[int] = ()) -> l
     job
         The id that its processes carry in their environment.
     roots
-        Pids known to belong to it: they and their sessions count too.
+        Pids known to belong to it.
+    sessions
+        Sessions all of whose processes belong to it.
     spare
         Pids that do not count.
 
@@ -29,7 +38,6 @@ def tree_of(job: str, roots: Iterable[int] = (), spare: Iterable[int] = ()) -> l
     Descendants count as well, so that a child with a cleared environment is found as long as its
     parent lives. A process that carries another job's id never counts: a job may start a job.
     """
-    wanted = set(roots)
     living: dict[int, psutil.Process] = {}
     found: dict[int, psutil.Process] = {}
     above: dict[int, int] = {}
@@ -44,7 +52,7 @@ def tree_of(job: str, roots: Iterable[int] = (), spare: Iterable[int] = ()) -> l
         mark = _mark(process)
         if mark in (job, None):
             living[pid] = process
-            if mark == job or pid in wanted or _session(pid) in wanted:
+            if mark == job or pid in roots or _session(pid) in sessions:
                 found[pid] = process
     grown = True
     while grown:
@@ -69,42 +77,75 @@ def _mark(process: psutil.Process) -> str | None:
         return None
 
 
-def end_tree(job: str, grace: float, roots: Iterable[int] = (), spare: Iterable[int] = ()) -> bool:
+def end_tree(
+    job: str,
+    grace: float,
+    roots: Iterable[int] = (),
+    sessions: Iterable[int] = (),
+    spare: Iterable[int] = (),
+    busy: Callable[[], bool] = lambda: False,
+) -> bool:
     """End every process of *job*: TERM, then KILL for what is left after *grace* seconds.
 
     Parameters
     ----------
-    job, roots, spare
+    job, roots, sessions, spare
         As for `tree_of`.
     grace
         Seconds between TERM and KILL; 0 kills at once.
+    busy
+        Asked once the grace is over: as long as it says so, at most `LONGEST_GRACE` seconds, the
+        job is still at work on its last words and is not killed.
 
     Returns
     -------
     bool
         Whether all have ended.
     """
-    roots, spare = list(roots), list(spare)
-    deadline = time.monotonic() + grace
-    asked: set[int] = set()
-    while time.monotonic() < deadline:
-        alive = tree_of(job, roots, spare)
+    look = _Look(job, roots, sessions, spare)
+    begin = time.monotonic()
+    asked: set[psutil.Process] = set()
+    while (waited := time.monotonic() - begin) < grace or (
+        grace and waited < LONGEST_GRACE and busy()
+    ):
+        alive = look()
         if not alive:
             return True
         for process in alive:
-            if process.pid not in asked:
-                asked.add(process.pid)
+            if process not in asked:
+                asked.add(process)
                 _send(process, signal.SIGTERM)
+                # A suspended one could not obey.
+                _send(process, signal.SIGCONT)
         psutil.wait_procs(alive, timeout=0.1)
     # A process may fork between the look and the signal: look again until nothing is left.
     for _ in range(100):
-        alive = tree_of(job, roots, spare)
+        alive = look()
         if not alive:
             return True
         for process in alive:
             _send(process, signal.SIGKILL)
         psutil.wait_procs(alive, timeout=0.1)
     return False
+
+
+class _Look:
+    """Looks again and again: who was found once stays found, even when its parent has ended."""
+
+    def __init__(
+        self, job: str, roots: Iterable[int], sessions: Iterable[int], spare: Iterable[int]
+    ) -> None:
+        self._job, self._spare = job, frozenset(spare)
+        self._sessions = frozenset(sessions)
+        wanted = frozenset(roots)
+        self._known = [process for process in psutil.process_iter() if process.pid in wanted]
+
+    def __call__(self) -> list[psutil.Process]:
+        # The pid of one that has ended may be another's by now; so may its session's number.
+        roots = [process.pid for process in self._known if process.is_running()]
+        self._known = tree_of(self._job, roots, self._sessions, self._spare)
+        self._sessions &= {_session(process.pid) for process in self._known}
+        return self._known
 
 
 def _send(process: psutil.Process, number: signal.Signals) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 from persist_magic import facts, payload
-from persist_magic.blobs import BlobIndex
+from persist_magic.blobs import BlobIndex, copy_file
 from persist_magic.errors import Damaged
 from persist_magic.jobdir import JobFacts, Request, attempt_directory
 from persist_magic.managers import Manager
+from persist_magic.root import check_private
 from persist_magic.script import job_script
-from persist_magic.store import NewJob, Store, check_private
+from persist_magic.store import NewJob, Store
 from persist_magic.submission import OVERTIME, Surroundings, launch
 
 
@@ -74,30 +74,43 @@ def rerun(
             grace=OVERTIME,
             notify=surroundings.notify,
         )
-        for name in facts.listing(old.directory) & {"cell.py", "code.py"}:
-            shutil.copyfile(old.directory / name, new.directory / name)
-        _copy_inputs(old.directory / "inputs", new.directory / "inputs", store.blobs)
+        durable = manager.name != "local"
+        try:
+            _copy_code(old, new.directory)
+            _copy_inputs(old, new.directory / "inputs", store.blobs, durable)
+        except FileNotFoundError as error:
+            raise Damaged(
+                f"{error.filename} is missing", "run the cell again from the notebook"
+            ) from error
         facts.write_new(new.directory / "job.sh", script.encode(), sync=False)
         first = attempt_directory(new.directory, 1)
-        first.parent.mkdir(mode=0o700)
-        first.mkdir(mode=0o700)
+        facts.make_directory(first.parent)
+        facts.make_directory(first)
         facts.write_new(new.directory / Request.FILE, request.encode())
         return request
 
     return launch(store, old.request.name, manager, fill, replace=True, force=force)
 
 
-def _copy_inputs(source: Path, target: Path, index: BlobIndex) -> None:
-    target.mkdir(mode=0o700)
+def _copy_code(old: JobFacts, target: Path) -> None:
+    if old.request.kind == "cell":
+        copy_file(old.directory / "cell.py", target / "cell.py", sync=False)
+    if "code.py" in facts.listing(old.directory):
+        copy_file(old.directory / "code.py", target / "code.py", sync=False)
+
+
+def _copy_inputs(old: JobFacts, target: Path, index: BlobIndex, durable: bool) -> None:
+    source = old.directory / "inputs"
+    facts.make_directory(target)
     present = facts.listing(source)
-    if payload.MANIFEST not in present:
+    if not present and not old.request.inputs and old.request.kind == "cell":
         return
-    (target / payload.BLOBS).mkdir(mode=0o700)
-    for name in facts.listing(source / payload.BLOBS):
-        index.adopt(
-            source / payload.BLOBS / name, name, target / payload.BLOBS / name, durable=False
-        )
+    held, linked = source / payload.BLOBS, target / payload.BLOBS
+    facts.make_directory(linked)
+    for digest in facts.listing(held):
+        index.adopt(held / digest, digest, linked / digest, durable=durable)
     for name in (payload.DATA, payload.MANIFEST):
-        if name not in present:
-            raise Damaged(f"{source / name} is missing", "run the cell again from the notebook")
-        shutil.copyfile(source / name, target / name)
+        copy_file(source / name, target / name, sync=durable)
+    if durable:
+        facts.sync_directory(linked)
+        facts.sync_directory(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from persist_magic import facts, payload
 from persist_magic.blobs import BlobIndex
 from persist_magic.errors import CannotLoad, JobFailed, UsageError
 from persist_magic.jobdir import Attempt, JobFacts
+from persist_magic.replay import tail
+from persist_magic.root import check_private
 from persist_magic.runner.outputs import ERROR, VALUE
 from persist_magic.runner.partial import numbers
-from persist_magic.store import check_private
 
 _SPECIAL = frozenset({VALUE, ERROR})
 
@@ -68,14 +70,16 @@ def load_results(
     job: JobFacts,
     namespace: dict[str, Any],
     index: BlobIndex,
-    names: tuple[str, ...] = (),
+    names: Sequence[str] | None = None,
 ) -> Results:
-    """Load the variables *names* of *job*, all where none is given, and its value.
+    """Load the value of *job* and its variables.
 
     Parameters
     ----------
     namespace
         The globals that functions among them will have; nothing is bound in it here.
+    names
+        Only these variables; none of them for an empty one.
 
     Raises
     ------
@@ -83,16 +87,16 @@ def load_results(
         One of *names* is not there.
     """
     results = Results(about=describe_outputs(job))
-    missing = [name for name in names if name not in results.about]
-    if missing:
-        there = ", ".join(sorted(results.about.keys() - _SPECIAL)) or "nothing"
+    there = sorted(results.about.keys() - _SPECIAL)
+    if missing := [name for name in names or () if name not in there]:
         raise UsageError(
-            f"job {job.request.name!r} has no variable {missing[0]!r}", f"it brings back: {there}"
+            f"job {job.request.name!r} has no variable {' or '.join(map(repr, missing))}",
+            f"it brings back: {', '.join(there) or 'no variables'}",
         )
     check_private(job.directory)
     if job.attempt is None:
         return results
-    wanted = frozenset(names) | {VALUE} if names else frozenset(results.about)
+    wanted = frozenset(results.about) if names is None else frozenset(names) | {VALUE}
     for directory in _payloads(job.attempt):
         loaded = payload.load_all(directory, namespace, index, wanted)
         results.values.update(loaded.values)
@@ -106,14 +110,28 @@ def load_results(
     return results
 
 
-class _JobTraceback(Exception):
-    """Shows the job's own traceback above an exception that is raised here."""
+class JobTraceback(Exception):
+    """The job's own traceback, as the cause of an exception that is raised here.
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    Parameters
+    ----------
+    text
+        As it looked in the job.
+    hint
+        What can still be had of the job.
+    """
+
+    def __init__(self, text: str, hint: str) -> None:
+        super().__init__(text, hint)
+        self.text = text.rstrip("\n")
+        self.hint = hint
 
     def __str__(self) -> str:
-        return f'\n"""\n{self.text}"""'
+        return f'\n"""\n{self.text}\n"""'
+
+    def lines(self) -> list[str]:
+        """The traceback and the hint, for IPython."""
+        return [*self.text.split("\n"), *([f"({self.hint})"] if self.hint else [])]
 
 
 def failure_of(
@@ -123,11 +141,10 @@ def failure_of(
 
     It shows the job's traceback: as its cause in plain Python, in place of its own in IPython.
     """
-    name = job.request.name
+    name, hint = job.request.name, hint_after_failure(job)
     report = (job.attempt and job.attempt.finished and job.attempt.finished.error) or None
     if report is None or job.attempt is None:
-        return JobFailed(f"job {name!r} failed: {reason}", hint_after_failure(job))
-    text = str(report.get("traceback", ""))
+        return JobFailed(f"job {name!r} failed: {reason}{_last_words(job)}", hint)
     error: BaseException | None = None
     if "outputs" in facts.listing(job.attempt.directory):
         check_private(job.directory)
@@ -137,25 +154,30 @@ def failure_of(
         error = loaded.values.get(ERROR)
     if not isinstance(error, Exception):
         # SystemExit and KeyboardInterrupt would end the process that only asks for a result.
-        error = JobFailed(
-            f"job {name!r} failed with {report.get('type')}: {report.get('message')}",
-            hint_after_failure(job),
-        )
-    kept = hint_after_failure(job)
-    lines = [*text.rstrip("\n").split("\n"), *([f"({kept})"] if kept else [])]
+        error = JobFailed(f"job {name!r} failed: {reason}", hint)
+    cause = JobTraceback(str(report.get("traceback", "")), hint)
+    error.__cause__ = cause
     try:
-        error.__cause__ = _JobTraceback(text)
-        error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]  # IPython's hook
+        error._render_traceback_ = cause.lines  # type: ignore[attr-defined]  # IPython's hook
     except AttributeError:
-        pass  # an exception without a __dict__ shows its traceback as its cause alone
+        pass  # it refuses new attributes, and shows its cause alone
     return error
+
+
+def _last_words(job: JobFacts) -> str:
+    """The last line that *job* wrote to its error stream, which most often tells why it died."""
+    words = tail(job.attempt.directory, "stderr", 1).strip() if job.attempt else ""
+    return f"; its last words: {words}" if words else ""
 
 
 def hint_after_failure(job: JobFacts) -> str:
     """What can still be had of a job that did not end well."""
     name = job.request.name
-    kept = sorted(describe_outputs(job).keys() - _SPECIAL)
+    kept = len(describe_outputs(job).keys() - _SPECIAL)
     if kept:
-        words = f"{len(kept)} variable{'s' if len(kept) > 1 else ''} kept"
-        return f"{words}: %persist_fetch {name} --partial"
-    return f"%persist_log {name} shows what it printed; %persist_rerun {name} runs it again"
+        return f"{kept} variable{'s' * (kept > 1)} kept: %persist_fetch {name} --partial"
+    words = _last_words(job)
+    if "ModuleNotFoundError" in words and job.attempt and not job.attempt.started:
+        return f"install persist-magic for it: {job.request.python} -m pip install persist-magic"
+    stderr = " --stderr" if words else ""
+    return f"%persist_log {name}{stderr} shows what it printed; %persist_rerun {name} runs it again"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,64 +18,88 @@ _PACKAGE_PARENT = str(Path(__file__).resolve().parent.parent)
 # random.py beside it. The fallback at the end serves a package that is not installed.
 _START = (
     "import sys; sys.path[:] = [p for p in sys.path if p] + [{parent!r}]; "
-    "from persist_magic.runner import main; main()"
+    "{needed}from persist_magic.runner import main; main()"
 )
-_END_TREE = (
+# Another interpreter may lack what the runner imports only when it is late: at the results.
+_NEEDED = "import blake3, cloudpickle, psutil; "
+_END_OVERTIME = (
     "import sys; sys.path[:] = [p for p in sys.path if p] + [{parent!r}]; "
-    "import os; from persist_magic.processes import end_tree; "
-    "end_tree({id!r}, 0, spare=[os.getppid(), int(sys.argv[1])])"
+    "from persist_magic.runner.ending import end_overtime; end_overtime()"
 )
 
+# Its own variables bear a prefix: the job inherits the environment, whatever it calls its own.
 _TEMPLATE = """\
 #!/bin/sh
 # Job {name}, {id}: written by persist_magic.
 # Everything that happens to it is kept beside this file. By hand: sh job.sh
-mask=$(umask); umask 077
-job={job}
-attempt=$job/attempts/$(( ${{SLURM_RESTART_COUNT:-0}} + 1 ))
-[ -d "$attempt" ] || mkdir -p "$attempt"
-exec </dev/null >>"$attempt/stdout.log" 2>>"$attempt/stderr.log"
+persist_mask=$(umask); umask 077
+persist_job={job}
+persist_attempt=$persist_job/attempts/$(( ${{SLURM_RESTART_COUNT:-0}} + 1 ))
+if [ -e "$persist_attempt/started.json" ]; then
+  echo "this job has run already: $persist_attempt" >&2
+  exit 1
+fi
+[ -d "$persist_attempt" ] || mkdir -p "$persist_attempt"
+exec </dev/null >>"$persist_attempt/stdout.log" 2>>"$persist_attempt/stderr.log"
 export PERSIST_JOB_ID={id} PERSIST_JOB_NAME={name}
 
 # Whoever looks later learns how it ended, even when the interpreter was killed.
-stage=directory
-ended() {{
-  code=$?
+persist_stage=directory
+persist_say() {{
+  printf '{{"code": %d, "stage": "%s", "time": %d}}\n' "$persist_code" "$persist_stage" \
+    "$(date +%s)" >"$persist_attempt/.exited"
+}}
+persist_ended() {{
+  persist_code=$?
   trap '' TERM
-  umask 077
-  [ -e "$attempt/overtime" ] && stage=overtime
-  printf '{{"code": %d, "stage": "%s", "time": %s}}\\n' "$code" "$stage" "$(date +%s)" \\
-    >"$attempt/.exited" && {{ ln "$attempt/.exited" "$attempt/exited.json" 2>/dev/null ||
-    [ -e "$attempt/exited.json" ] || mv "$attempt/.exited" "$attempt/exited.json"; }}
-  rm -f "$attempt/.exited"
+  {{
+    set +euf; umask 077
+    persist_path=$PATH; PATH=/usr/bin:/bin:$PATH
+    [ -e "$persist_attempt/overtime" ] && persist_stage=overtime
+    # On a full disk there is room for this in what the runner put by.
+    persist_say || {{ rm -f "$persist_attempt/reserve"; persist_say; }}
+    ln "$persist_attempt/.exited" "$persist_attempt/exited.json" ||
+      [ -e "$persist_attempt/exited.json" ] ||
+      mv "$persist_attempt/.exited" "$persist_attempt/exited.json"
+    rm -f "$persist_attempt/.exited"
+    PATH=$persist_path
+  }} 2>/dev/null
 {notify}}}
-trap ended EXIT
+trap persist_ended EXIT
 trap 'exit 143' TERM
 
-cd {cwd} || exit 1
-umask "$mask"
-{setup}stage=run
-{python} -u -c {start} "$attempt" &
-runner=$!
-trap 'kill -TERM $runner 2>/dev/null' TERM
+cd -- {cwd} || exit 1
+umask "$persist_mask"
+{setup}persist_stage=run
+persist_runner= persist_asked=
+trap 'persist_asked=y; kill -TERM "$persist_runner" 2>/dev/null' TERM
+trap : HUP INT QUIT
+{python} -u -c {start} "$persist_attempt" &
+persist_runner=$!
+[ -z "$persist_asked" ] || kill -TERM "$persist_runner"
 {watch}while :; do
-  wait $runner; code=$?
+  wait "$persist_runner"; persist_code=$?
   # A signal ends the waiting, not the runner.
-  [ $code -gt 128 ] && kill -0 $runner 2>/dev/null || break
+  [ "$persist_code" -gt 128 ] && kill -0 "$persist_runner" 2>/dev/null || break
 done
-{unwatch}exit $code
+{unwatch}exit "$persist_code"
 """
 
 _WATCH = """\
 # The runner stops by itself at its time limit; this ends one that cannot.
-( trap 'kill $nap; exit' TERM
-  sleep {seconds} & nap=$!
-  wait $nap && : >"$attempt/overtime" && {python} -c {end_tree} $$ ) </dev/null >/dev/null 2>&1 &
-watch=$!
+( persist_nap= persist_asked=
+  trap 'persist_asked=y; kill "$persist_nap"' TERM
+  sleep {seconds} & persist_nap=$!
+  [ -z "$persist_asked" ] || kill "$persist_nap"
+  if wait "$persist_nap"; then
+    true >"$persist_attempt/overtime"
+    {python} -c {end_overtime} "$persist_attempt" $$ || kill -KILL "$persist_runner"
+  fi ) </dev/null >/dev/null 2>&1 &
+persist_watch=$!
 """
 
 _NOTIFY = """\
-  PERSIST_EXIT_STATUS=$code sh -c {command}
+  PERSIST_EXIT_STATUS=$persist_code /bin/sh -c {command}
 """
 
 
@@ -113,24 +138,30 @@ def job_script(
         A shell command to run at the end, whatever the end.
     """
     quote = shlex.quote
-    exports = "".join(f"export {key}={quote(value)}\n" for key, value in (env or {}).items())
-    lines = "".join(f"{line}\n" for line in setup)
-    watch = unwatch = ""
+    needed = _NEEDED if python != sys.executable else ""
+    start = _START.format(parent=_PACKAGE_PARENT, needed=needed)
+    prepare = watch = unwatch = ""
+    if setup:
+        # One word: a quote or an `if` that is left open there must not reach beyond it.
+        prepare += "persist_stage=setup\nset -e\neval {}\nset +e\n".format(quote("\n".join(setup)))
+    if env:
+        prepare += "persist_stage=environment\n"
+        prepare += "".join(f"export {key}={quote(value)}\n" for key, value in env.items())
     if time_limit is not None:
         watch = _WATCH.format(
             seconds=math.ceil(time_limit + grace),
             python=quote(python),
-            end_tree=quote(_END_TREE.format(parent=_PACKAGE_PARENT, id=id)),
+            end_overtime=quote(_END_OVERTIME.format(parent=_PACKAGE_PARENT)),
         )
-        unwatch = "kill $watch 2>/dev/null\n"
+        unwatch = 'kill "$persist_watch" 2>/dev/null\n'
     return _TEMPLATE.format(
         id=quote(id),
         name=quote(name),
         job=quote(str(job)),
         cwd=quote(cwd),
-        setup=(f"stage=setup\nset -e\n{lines}set +e\n" if lines else "") + exports,
+        setup=prepare,
         python=quote(python),
-        start=quote(_START.format(parent=_PACKAGE_PARENT)),
+        start=quote(start),
         watch=watch,
         unwatch=unwatch,
         notify=_NOTIFY.format(command=quote(notify)) if notify else "",

@@ -184,12 +184,11 @@ def derive(
         case Gone(reason):
             if facts.cancelled:
                 return _cancelled(facts.cancelled, attempt)
-            since = max(filter(None, (last_sign, facts.request.created)))
-            if now - since < grace:
+            if now - max(last_sign or 0.0, facts.request.created) < grace:
                 return _running(facts, attempt, f"{reason}; waiting for its last word")
             return _over(Lost, reason, attempt, last_sign)
         case Waiting(reason):
-            return Queued(reason)
+            return Queued(_asked(facts, reason))
         case Active(note):
             return _running(facts, attempt, note)
         case Unseen(reason):
@@ -198,9 +197,14 @@ def derive(
             return _running(facts, attempt, "")
 
 
+def _asked(facts: JobFacts, note: str) -> str:
+    if not facts.cancelled:
+        return note
+    return f"cancel asked for by {facts.cancelled.by}" + (f"; {note}" if note else "")
+
+
 def _running(facts: JobFacts, attempt: Attempt | None, note: str) -> Status:
-    if facts.cancelled:
-        note = f"cancel asked for by {facts.cancelled.by}" + (f"; {note}" if note else "")
+    note = _asked(facts, note)
     if attempt is None or attempt.started is None:
         return Queued(note or "starting")
     return Running(note, attempt.started.time, attempt.number)
@@ -225,8 +229,17 @@ def _finished(facts: JobFacts, attempt: Attempt, finished: Finished) -> Status:
             return _over(Stopped, f"cancelled by {facts.cancelled.by}", attempt, finished.ended)
         return _over(Failed, "ended by signal SIGTERM from outside", attempt, finished.ended)
     error = finished.error or {}
-    words = f"{error.get('type', 'error')}: {error.get('message', '')}".rstrip(": ")
-    return _over(Failed, words.splitlines()[0] if words else "failed", attempt, finished.ended)
+    words = [_one_line(str(error.get(key) or "")) for key in ("type", "message")]
+    return _over(Failed, ": ".join(filter(None, words)) or "failed", attempt, finished.ended)
+
+
+# What a reason takes of an error's message; all of it is in the traceback.
+_LONGEST = 200
+
+
+def _one_line(words: str) -> str:
+    line = words.strip().partition("\n")[0].rstrip()
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
 def _timed_out(facts: JobFacts) -> str:
@@ -238,42 +251,49 @@ def _timed_out(facts: JobFacts) -> str:
 _STAGES = {
     "directory": "its working directory {cwd} cannot be entered",
     "setup": "a --setup command failed with status {code}",
+    "environment": "--env could not be set",
 }
 
 
 def _exited(facts: JobFacts, attempt: Attempt, exited: Exited) -> Status:
-    if exited.stage in _STAGES:
-        words = _STAGES[exited.stage].format(cwd=facts.request.cwd, code=exited.code)
-        return _over(Failed, words, attempt, exited.time)
     if exited.stage == "overtime":
         reason = f"{_timed_out(facts)}; it did not stop when asked and was killed"
         return _over(Failed, reason, attempt, exited.time)
     if facts.cancelled:
         return _over(Stopped, f"cancelled by {facts.cancelled.by}", attempt, exited.time)
-    if exited.code > 128:
-        return _over(Failed, _signal_words(exited.code - 128), attempt, exited.time)
+    if exited.code == 0 and exited.stage == "setup":
+        return _over(Failed, "a --setup command ended the job, with status 0", attempt, exited.time)
+    if exited.stage in _STAGES:
+        words = _STAGES[exited.stage].format(cwd=facts.request.cwd, code=exited.code)
+        return _over(Failed, words, attempt, exited.time)
+    killed_by = _signal_of(exited.code)
+    if killed_by is not None:
+        return _over(Failed, _signal_words(killed_by), attempt, exited.time)
     if attempt.started is None:
         reason = f"{facts.request.python} could not run the job (exit status {exited.code})"
-    elif exited.code == 0:
-        reason = "the interpreter ended before the cell did, with exit status 0"
     else:
-        reason = f"the interpreter ended before the cell did, with exit status {exited.code}"
+        what = facts.request.kind
+        reason = f"the interpreter ended before the {what} did, with exit status {exited.code}"
     return _over(Failed, reason, attempt, exited.time)
 
 
-def _signal_words(number: int) -> str:
+def _signal_of(code: int) -> signal.Signals | None:
+    """The signal that the exit status *code* of a shell stands for."""
     try:
-        name = signal.Signals(number).name
+        return signal.Signals(code - 128)
     except ValueError:
-        name = str(number)
+        return None
+
+
+def _signal_words(number: signal.Signals) -> str:
     if number == signal.SIGKILL:
         return "killed by signal SIGKILL: by hand, or for lack of memory"
-    return f"killed by signal {name}"
+    return f"killed by signal {number.name}"
 
 
 def duration(seconds: float) -> str:
     """*seconds* as people write them: `0.4 s`, `42 s`, `3:07 min`, `2:00:00`."""
-    if seconds < 10:
+    if seconds < 9.95:
         return f"{max(seconds, 0.0):.1f} s"
     whole = round(seconds)
     if whole < 60:

@@ -7,16 +7,14 @@ or Ctrl-C leaves no trace.
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import os
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from persist_magic import facts, payload
@@ -24,6 +22,7 @@ from persist_magic.blobs import digest_of
 from persist_magic.capture import follow
 from persist_magic.errors import CannotSave, StillRunning, UsageError
 from persist_magic.fingerprint import fingerprint
+from persist_magic.interrupts import uninterrupted
 from persist_magic.jobdir import (
     LAYOUT,
     Cancelled,
@@ -34,10 +33,11 @@ from persist_magic.jobdir import (
 )
 from persist_magic.machine import host_name, user_name
 from persist_magic.managers import Manager, make_manager
+from persist_magic.names import check_name, taken
 from persist_magic.observe import status_of
 from persist_magic.script import job_script
 from persist_magic.status import JobStatus
-from persist_magic.store import NewJob, Store, check_name, taken
+from persist_magic.store import NewJob, Store
 
 
 @dataclass
@@ -144,6 +144,9 @@ class Digests:
         self._known: dict[tuple[int, int], tuple[object, str]] = {}
 
     def __call__(self, view: memoryview) -> str:
+        if memoryview(view.obj).nbytes != view.nbytes:
+            # A part of an object: another part may be as long.
+            return digest_of(view)
         key = (id(view.obj), view.nbytes)
         if key not in self._known:
             # The object is held, so that its id cannot be another's.
@@ -216,9 +219,9 @@ def submit(store: Store, plan: Plan, *, replace: bool = False, force: bool = Fal
     """
     check_name(plan.name)
     plan.surroundings.check()
+    plan.check_savable()
 
     def fill(new: NewJob, replacing: str | None) -> Request:
-        plan.check_savable()
         request = _request(plan, new, replacing)
         _fill(new, plan, request)
         return request
@@ -242,39 +245,46 @@ def launch(
     replacing = _replaceable(store, name, replace, force)
     with store.new_job(name) as new:
         request = fill(new, replacing)
-        submitted = False
-        try:
-            with _uninterrupted():
-                if replacing is not None:
-                    _end_old(store.jobs / replacing, force)
+        if replacing is not None:
+            _end_old(store.jobs / replacing, force)
+        # From here on there is all of the job, or nothing.
+        with uninterrupted() as interrupted:
+            handle: dict[str, Any] | None = None
+            try:
                 new.publish(replacing)
                 handle = manager.submit(new.final, request)
-                submitted = True
                 Submitted(handle, time.time()).write(new.final)
-        except BaseException:
-            if submitted and (made := JobFacts.read(new.final)) is not None:
-                manager.cancel(made, force=True)
-            raise
+                if interrupted():
+                    raise KeyboardInterrupt
+            except BaseException:
+                made = JobFacts.read(new.final)
+                if handle is not None and made is not None:
+                    known = dataclasses.replace(made, submitted=Submitted(handle, time.time()))
+                    manager.cancel(known, force=True)
+                new.withdraw()
+                raise
         return new.final
 
 
 def _replaceable(store: Store, name: str, replace: bool, force: bool) -> str | None:
     """The id of the job that a new one called *name* is to replace; None for a free name."""
-    id = store.by_name().get(name)
+    id = store.newest(name)
     if id is None:
         return None
+    # Asked before looking: what is read after its maker has ended is all that will be.
+    being_made = store.being_made(store.jobs / id)
     old = JobFacts.read(store.jobs / id)
     if old is None:
         if replace:
             return id
         raise taken(name)
-    old, status = status_of(store, old)
+    if not being_made and old.submitted is None and old.attempt is None:
+        # Its submission was interrupted, so nobody waits for it.
+        return id
+    _, status = status_of(store, old)
     match status.kind:
-        case JobStatus.EMPTY if not store.being_made(old.directory):
-            # Its submission was interrupted, so nobody waits for it.
-            return id
         case JobStatus.EMPTY | JobStatus.QUEUED | JobStatus.RUNNING if not (replace and force):
-            word = status.kind.value.lower()
+            word = "being submitted" if being_made else status.kind.value.lower()
             raise StillRunning(
                 f"a job named {name!r} exists already and is {word}",
                 f"%persist_fetch {name} waits for it; --replace --force cancels it first"
@@ -343,7 +353,7 @@ def _versions(plan: Plan) -> dict[str, str]:
 
 def _fill(new: NewJob, plan: Plan, request: Request) -> None:
     inputs = new.directory / "inputs"
-    inputs.mkdir(mode=0o700)
+    facts.make_directory(inputs)
     if plan.dump.groups:
         durable = plan.manager.name != "local"
         payload.write(plan.dump, inputs, new.store.blobs, durable=durable, digest=plan.digest)
@@ -354,31 +364,11 @@ def _fill(new: NewJob, plan: Plan, request: Request) -> None:
     script = plan.script(new.id, new.final)
     facts.write_new(new.directory / "job.sh", script.encode(), sync=False)
     first = attempt_directory(new.directory, 1)
-    first.parent.mkdir(mode=0o700)
-    first.mkdir(mode=0o700)
+    facts.make_directory(first.parent)
+    facts.make_directory(first)
     facts.write_new(new.directory / Request.FILE, request.encode())
 
 
 def who_am_i() -> str:
     """This user on this host, for a person to read."""
     return f"{user_name()}@{host_name()}"
-
-
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Put Ctrl-C off until the block has ended, then raise it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-
-    def later(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-
-    before = signal.signal(signal.SIGINT, later)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if came:
-        raise KeyboardInterrupt

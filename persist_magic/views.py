@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import html
 import io
+import shutil
+import sys
+import textwrap
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,10 +37,19 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a head; a cell is text or a toned line."""
+    """Rows under a head; a cell is text or a toned line.
+
+    Parameters
+    ----------
+    head
+        The columns; a head of empty texts is not shown.
+    elastic
+        The columns that are folded where there is no room, by number.
+    """
 
     head: Sequence[str]
     rows: Sequence[Sequence[str | Line]]
+    elastic: Sequence[int] = (0,)
 
 
 @dataclass(frozen=True)
@@ -59,13 +72,18 @@ class View:
         For people.
     data
         The same for programs, as JSON would have it.
+    failed
+        Whether a job that the command was about did not end well.
     """
 
     blocks: Sequence[Block]
     data: Any = field(default=None)
+    failed: bool = False
 
     def __str__(self) -> str:
-        return self.text(width=120)
+        # A notebook's text twin has the width that programs expect of it.
+        wide = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
+        return self.text(wide)
 
     def __repr__(self) -> str:
         return str(self)
@@ -81,62 +99,100 @@ class View:
 
     def text(self, width: int) -> str:
         """As plain text for *width* columns."""
-        from rich.console import Console
-
-        file = io.StringIO()
-        # Within a kernel rich would display instead of writing.
-        console = Console(
-            file=file, width=width, color_system=None, highlight=False, force_jupyter=False
-        )
-        self.print_to(console)
-        return file.getvalue().rstrip("\n")
+        return "\n".join(_text(block, width) for block in self.blocks)
 
     def print_to(self, console: Any) -> None:
         """Print on a rich console."""
         for block in self.blocks:
-            # Names, logs and errors are text, never rich's markup.
-            whole = isinstance(block, Code)
-            console.print(_rich(block), markup=False, highlight=False, soft_wrap=whole)
+            match block:
+                case Line(text, tone):
+                    # Names and errors are text, never rich's markup.
+                    console.print(_toned(text, tone), soft_wrap=not console.is_terminal)
+                case Code(text):
+                    console.print(_toned(text, "plain"), soft_wrap=True)
+                case Table():
+                    console.print(_rich_table(block))
+
+
+def _text(block: Block, width: int) -> str:
+    match block:
+        case Line(text, _):
+            lines = printable(text).split("\n")
+            return "\n".join(
+                textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+                for line in lines
+            )
+        case Code(text):
+            return printable(text).rstrip("\n")
+        case Table():
+            from rich.console import Console
+
+            file = io.StringIO()
+            # Within a kernel rich would display instead of writing.
+            console = Console(file=file, width=width, color_system=None, force_jupyter=False)
+            console.print(_rich_table(block))
+            return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
 def _html(block: Block) -> str:
     match block:
         case Line(text, tone):
-            return f'<div style="{_STYLE[tone]}">{html.escape(text)}</div>'
+            return f'<div style="{_STYLE[tone]}">{_escape(text)}</div>'
         case Code(text):
-            return f"<pre>{html.escape(text)}</pre>"
+            return f"<pre>{_escape(text)}</pre>"
         case Table(head, rows):
-            top = "".join(f'<th scope="col" style="{_CELL}">{html.escape(h)}</th>' for h in head)
+            top = "".join(f'<th scope="col" style="{_CELL}">{_escape(name)}</th>' for name in head)
+            top = f"<thead><tr>{top}</tr></thead>" if any(head) else ""
             body = "".join(f"<tr>{''.join(map(_html_cell, row))}</tr>" for row in rows)
-            return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+            return f"<table>{top}<tbody>{body}</tbody></table>"
 
 
 def _html_cell(cell: str | Line) -> str:
     line = cell if isinstance(cell, Line) else Line(cell)
-    return f'<td style="{_CELL}; {_STYLE[line.tone]}">{html.escape(line.text)}</td>'
+    return f'<td style="{_CELL}; {_STYLE[line.tone]}">{_escape(line.text)}</td>'
 
 
-def _rich(block: Block) -> Any:
+def _escape(text: str) -> str:
+    return html.escape(printable(text))
+
+
+def _rich_table(table: Table) -> Any:
     from rich.table import Table as RichTable
+
+    made = RichTable(
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+        header_style="bold",
+        show_header=any(table.head),
+    )
+    for number, name in enumerate(table.head):
+        made.add_column(name, overflow="fold", no_wrap=number not in table.elastic)
+    for row in table.rows:
+        cells = [cell if isinstance(cell, Line) else Line(cell) for cell in row]
+        made.add_row(*(_toned(cell.text, cell.tone) for cell in cells))
+    return made
+
+
+def _toned(text: str, tone: str) -> Any:
     from rich.text import Text
 
-    match block:
-        case Line(text, tone):
-            return Text(printable(text), style=_RICH[tone])
-        case Code(text):
-            return Text(printable(text))
-        case Table(head, rows):
-            table = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-            for name in head:
-                table.add_column(name, overflow="fold")
-            for row in rows:
-                cells = [cell if isinstance(cell, Line) else Line(cell) for cell in row]
-                table.add_row(*(Text(printable(c.text), style=_RICH[c.tone]) for c in cells))
-            return table
+    return Text(printable(text), style=_RICH[tone])
+
+
+# Invisible characters that belong to written language: they join emoji and letters.
+_JOINERS = "\u200c\u200d\u2060\ufeff"
 
 
 def printable(text: str) -> str:
-    """*text* without what a terminal would obey."""
+    """*text* with what a terminal would obey, or what would reorder a line, spelled out."""
+    if text.isprintable():
+        return text
     return "".join(
-        c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text
+        c if c in "\n\t" or c in _JOINERS or _is_text(c) else c.encode("unicode_escape").decode()
+        for c in text
     )
+
+
+def _is_text(character: str) -> bool:
+    return character.isprintable() or unicodedata.category(character) == "Zs"

@@ -84,7 +84,7 @@ PYTHON = [
     ("while True:\n  for i in a:\n    break\n  x = 1\n  break\nx", "a", "i x"),
     ("while True:\n  try:\n    x = 1\n    break\n  finally: del x\nx", "x", "x"),
     ("while c:\n  if d: continue\n  else: x = 1\n  print(x)", "c d", "x"),
-    ("while 1: pass\nprint(x)", "", ""),
+    ("while 1: f()\nprint(x)", "f", ""),
     ("async for i in xs: print(i)", "xs", "i"),
     # with
     ("with a as b: print(b)", "a", "b"),
@@ -183,6 +183,7 @@ PYTHON = [
     ("class A:\n  def m(self): return A()", "", "A"),
     ("class A(B):\n  def m(self): return A()", "B", "A"),
     ("class A:\n  a = A", "A", "A"),
+    ("class A:\n  (lambda: x)()\n  while True: f()", "x f", "A"),
     ("class A:\n  global x\n  x = 1\nx", "", "A x"),
     ("class A:\n  x: T\n  y: U = v", "T U v", "A"),
     ("class A:\n  def m(self): return __x", "_A__x", "A"),
@@ -294,8 +295,8 @@ IPYTHON = [
 ]
 
 
-def names(text: str) -> set[str]:
-    return set(text.split())
+def names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
 
 
 def of_cell(source: str) -> CellNames:
@@ -303,8 +304,8 @@ def of_cell(source: str) -> CellNames:
     return names_of_cell(TransformerManager().transform_cell(source))
 
 
-def own_reads(found: CellNames) -> set[str]:
-    return set(found.reads.difference(dir(builtins)))
+def own_reads(found: CellNames) -> frozenset[str]:
+    return found.reads.difference(dir(builtins))
 
 
 @pytest.mark.parametrize(("source", "reads", "binds"), PYTHON)

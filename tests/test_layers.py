@@ -18,18 +18,20 @@ PACKAGE = Path(__file__).parents[1] / NAME
 # and under TYPE_CHECKING count like all others.
 ORDER = (
     *("errors",),
-    *("facts", "machine", "processes", "blobs"),
+    *("facts", "machine", "processes", "interrupts", "blobs", "names", "root"),
     *("jobdir", "capture", "fingerprint", "payload"),
     *("status", "store", "script", "replay"),
     *("runner",),
     *("managers",),
-    *("jobs",),
+    *("observe", "submission", "rerun", "results", "info"),
+    *("jobs", "functions"),
     *("doctor", "monitor"),
     *("panel",),
-    *("views",),
+    *("views", "terminal", "arguments"),
     *("commands",),
-    *("magics", "__main__"),
+    *("magics",),
     *("__init__",),
+    *("__main__",),
 )
 
 # What takes long to import, or is not there on a compute node.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -99,19 +98,16 @@ class _Statements(Expressions):
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         self.all(node.decorator_list)
-        around = self.waiting, self.class_name
-        methods: list[Callable[[], None]] = [] if self.waiting is None else self.waiting
+        around = self.class_name, self.classes
+        key = self.key(node.name)
         with self.inside(*self._type_scope(node)):
             self.all((*type_parameters_of(node), *node.bases, *node.keywords))
             self.class_name = node.name
+            self.classes = around[1] if key is None else around[1] | {key}
             with self.inside(self.scope("class", node.body)):
-                self.waiting = methods
                 self.all(node.body)
-        self.waiting, self.class_name = around
+        self.class_name, self.classes = around
         self.bind(node.name)
-        # Methods may make objects of their class: nothing calls them before it has its name.
-        if self.waiting is None:
-            self.look_into(methods)
 
     def visit_TypeAlias(self, node: Any) -> None:
         self.visit(node.name)

@@ -57,6 +57,8 @@ class Lookup(ast.NodeVisitor):
         self.bound: Bound = frozenset()
         self.scopes: tuple[Scope, ...] = ()
         self.class_name = ""
+        # The keys of the classes being defined: their methods run once these are bound.
+        self.classes: frozenset[tuple[int, str]] = frozenset()
         # What is bound at each `break` of the loops around this point.
         self.breaks: list[list[Bound]] = []
         # Bodies of functions that nothing can have called yet; None: look into each at once.
@@ -93,30 +95,33 @@ class Lookup(ast.NodeVisitor):
         return True
 
     def bind(self, name: str) -> None:
-        name = mangled(name, self.class_name)
-        home = self._home(name)
-        if home == NOTEBOOK:
-            self.binds.add(name)
-        if home is not None and self.bound is not None:
-            self.bound |= {(home, name)}
+        key = self.key(name)
+        if key is None:
+            return
+        if key[0] == NOTEBOOK:
+            self.binds.add(key[1])
+        if self.bound is not None:
+            self.bound |= {key}
 
     def delete(self, name: str) -> None:
         self.read(name)
-        name = mangled(name, self.class_name)
-        home = self._home(name)
-        if home == NOTEBOOK:
-            self.deletes.add(name)
-        if home is not None and self.bound is not None:
-            self.bound -= {(home, name)}
+        key = self.key(name)
+        if key is None:
+            return
+        if key[0] == NOTEBOOK:
+            self.deletes.add(key[1])
+        if self.bound is not None:
+            self.bound -= {key}
 
-    def _home(self, name: str) -> int | None:
-        """The identity of the scope that binds *name*; None for what is local to a function."""
+    def key(self, name: str) -> tuple[int, str] | None:
+        """The scope that binds *name*, and its name there; None for what is local to a function."""
+        name = mangled(name, self.class_name)
         for scope in reversed(self.scopes):
             if name in scope.as_global:
-                return NOTEBOOK
+                break
             if name in scope.names:
-                return scope.identity if scope.kind == "class" else None
-        return NOTEBOOK
+                return (scope.identity, name) if scope.kind == "class" else None
+        return NOTEBOOK, name
 
     def visit_Name(self, node: ast.Name) -> None:
         match node.ctx:
@@ -191,14 +196,23 @@ class Lookup(ast.NodeVisitor):
     def function(self, args: ast.arguments, body: Sequence[ast.AST]) -> None:
         """Walk through a function's body, with what is bound when it can first be called."""
         scope = self.scope("function", body, parameters_of(args))
-        look = partial(self._body, (*self.scopes, scope), self.class_name, body)
+        look = partial(self._body, (*self.scopes, scope), self.class_name, self.classes, body)
         if self.waiting is None:
             look()
         else:
             self.waiting.append(look)
 
-    def _body(self, scopes: tuple[Scope, ...], class_name: str, body: Iterable[ast.AST]) -> None:
-        around = self.scopes, self.class_name, self.bound, self.breaks, self.waiting
-        self.scopes, self.class_name, self.breaks, self.waiting = scopes, class_name, [], None
+    def _body(
+        self,
+        scopes: tuple[Scope, ...],
+        class_name: str,
+        classes: frozenset[tuple[int, str]],
+        body: Iterable[ast.AST],
+    ) -> None:
+        around = self.scopes, self.class_name, self.classes, self.bound, self.breaks, self.waiting
+        self.scopes, self.class_name, self.classes = scopes, class_name, frozenset()
+        if self.bound is not None:
+            self.bound |= classes
+        self.breaks, self.waiting = [], None
         self.all(body)
-        self.scopes, self.class_name, self.bound, self.breaks, self.waiting = around
+        self.scopes, self.class_name, self.classes, self.bound, self.breaks, self.waiting = around

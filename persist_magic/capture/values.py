@@ -170,6 +170,7 @@ class _Follower:
         name = _name_of(kind)
         if self.known_as(name, kind):
             self.need(name, met.why)
+        self.meet(type(kind), met.variable, why=f"class of {name!r}")
         for base in _bases_of(kind):
             self.meet(base, met.variable, why=f"base of class {name!r}")
         for part in list(attributes.values()):

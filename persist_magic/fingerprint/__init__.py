@@ -57,7 +57,7 @@ def fingerprint(
     ----------
     namespace
         The notebook's globals. A notebook function (its globals are these, or its module is
-        `__main__`) counts with the globals that it reads: its own, then these. Without them, its own.
+        `__main__`) counts with the globals that it reads: in its own globals first, then here.
     follow_globals
         Whether the values of those globals count, or their names only: for a caller that
         fingerprints them apart.

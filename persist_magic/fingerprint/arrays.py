@@ -1,7 +1,8 @@
-"""Handlers for numpy, scipy, torch and scikit-learn: what is in an array, however it is laid out."""
+"""Handlers for numpy, torch and scikit-learn: what is in an array, however it is laid out."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +11,8 @@ from persist_magic.fingerprint.plain import LARGE
 
 # An array that is not contiguous is copied in pieces of this size.
 _PIECE = 4 << 20
-_TEXTS = 1 << 12
+# The number from which on numpy numbers types that are not its own, or younger: NPY_USERDEF.
+_FIRST_ADDED = 256
 
 
 def ndarray(value: Any, context: Context) -> Parts:
@@ -29,9 +31,10 @@ def ndarray(value: Any, context: Context) -> Parts:
 def masked_array(value: Any, context: Context) -> Parts:
     import numpy as np
 
-    del context
     mask = np.ma.getmaskarray(value)
-    return Parts("masked", (type(value), np.asarray(value.data), mask, value.fill_value))
+    # Asked itself, it would remember the answer.
+    fill = value.view().fill_value
+    return Parts("masked", (type(value), np.asarray(value.data), mask, fill))
 
 
 def _content(plain: Any, context: Context) -> Iterator[object]:
@@ -43,8 +46,7 @@ def _content(plain: Any, context: Context) -> Iterator[object]:
     elif kind.kind == "O":
         yield plain.reshape(-1).tolist()
     elif kind.kind == "T":
-        flat = plain.reshape(-1)
-        yield from (flat[at : at + _TEXTS].tolist() for at in range(0, flat.size, _TEXTS))
+        yield from (piece.reshape(-1).tolist() for piece in _pieces(plain))
     else:
         yield _bytes_digest(plain, context.digest)
 
@@ -106,57 +108,47 @@ def _pieces(plain: Any) -> Iterator[Any]:
 def scalar(value: Any, context: Context) -> Parts | bytes:
     import numpy as np
 
-    del context
     kind = value.dtype
     if kind.names is not None or kind.hasobject or kind.char in "gG":
         return Parts("scalar", (np.asarray(value),))
-    return leaf("scalar", type(value).__name__, kind.str, value.tobytes())
+    return leaf("scalar", *_names(kind), value.tobytes())
 
 
 def dtype(value: Any, context: Context) -> Parts | bytes:
-    del context
     if value.subdtype is not None:
         return Parts("subarray dtype", value.subdtype)
     if value.names is None:
-        return leaf("dtype", type(value).__name__, value.str, repr(value))
+        return leaf("dtype", *_names(value))
     fields = [(name, *value.fields[name]) for name in value.names]
     return Parts("dtype", (value.type, fields, value.itemsize, value.isalignedstruct))
 
 
+def _names(kind: Any) -> tuple[str, ...]:
+    if kind.num < _FIRST_ADDED:
+        # Of two C types of one width, pickling keeps the more common.
+        return (kind.str,)
+    return (kind.str, type(kind).__name__, repr(kind))
+
+
 def ufunc(value: Any, context: Context) -> bytes:
     """A library's, by name. Its pickled form is a name too, even where nothing has that name."""
-    import sys
-
-    del context
+    name = value.__name__
     for module in ("numpy", "scipy.special"):
-        if getattr(sys.modules.get(module), value.__name__, None) is value:
-            return leaf("ufunc", module, value.__name__)
+        if getattr(sys.modules.get(module), name, None) is value:
+            return leaf("ufunc", module, name)
     raise Unstable("a function that was made from Python has no name")
-
-
-# Sparse arrays answer a question about themselves once.
-_ANSWERS = {"_has_sorted_indices", "_has_canonical_format", "has_canonical_format"}
-
-
-def sparse(value: Any, context: Context) -> Parts:
-    del context
-    state = {name: each for name, each in vars(value).items() if name not in _ANSWERS}
-    children, steps = attributes(state)
-    return Parts("sparse", (type(value), *children), ("", *steps))
 
 
 def neighbour_tree(value: Any, context: Context) -> Parts:
     """A search tree of scikit-learn, without its counts of the searches made."""
-    del context
     state = value.__getstate__()
     return Parts("neighbour tree", (type(value), state[:7], state[11:]))
 
 
 def tensor(value: Any, context: Context) -> Parts:
-    import torch
-
-    about = (type(value), str(value.dtype), tuple(value.shape), value.device.type)
-    about += (value.requires_grad, *attributes(vars(value))[0])
+    torch: Any = sys.modules["torch"]
+    about: list[object] = [type(value), str(value.dtype), tuple(value.shape), value.device.type]
+    about += [value.requires_grad, *attributes(vars(value))[0]]
     data = value.detach()
     if data.layout == torch.sparse_coo:
         return Parts("sparse tensor", (*about, data._indices(), data._values()))
@@ -186,5 +178,4 @@ def _has(data: Any, name: str) -> bool:
 
 
 def torch_generator(value: Any, context: Context) -> Parts:
-    del context
     return Parts("torch.Generator", (value.device.type, value.get_state()))

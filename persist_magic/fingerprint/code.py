@@ -27,10 +27,12 @@ _NOT_CONTENT = {
     *("_abc_impl", "__non_callable_proto_members__"),
     *("__annotate__", "__annotate_func__", "__annotations_cache__"),
 }
+# Of what pydantic puts there, its validators are made of the rest, under names with addresses.
+_PYDANTIC = {"__pydantic_fields__", "__pydantic_decorators__"}
 # Since 3.13 the code of a class body holds its line, and names in the order of a set.
 _NOT_CODE = {"__firstlineno__", "__static_attributes__"}
 
-_CONSTANTS = {type(None), bool, int, str, bytes, tuple, frozenset}
+_CONSTANTS = {type(None), bool, int, str, bytes}
 
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: not set for types that C defines for good
 
@@ -65,8 +67,9 @@ def function(value: FunctionType, context: Context) -> Parts | bytes:
     children += (value.__defaults__, value.__kwdefaults__)
     steps = ["", "", ".__annotations__", ".__code__", ".__defaults__", ".__kwdefaults__"]
     for variable, cell in zip(code.co_freevars, value.__closure__ or (), strict=True):
-        children.append(cell)
-        steps.append(f".<closure>[{variable!r}]")
+        # Pickling keeps the content of cells, not which of them are one.
+        children += contents(cell)
+        steps += ("", f".<closure>[{variable!r}]")
     named, ways = attributes(vars(value))
     children += (len(named), *named)
     steps += ("", *ways)
@@ -120,7 +123,6 @@ def _instructions(code: CodeType) -> Iterator[tuple[int, int]]:
 
 
 def code(value: CodeType, context: Context) -> Parts:
-    del context
     instructions: object = value.co_code
     constants: object = value.co_consts
     if not _NOT_CODE.isdisjoint(value.co_names):
@@ -148,7 +150,7 @@ def _class_body(code: CodeType) -> tuple[tuple[tuple[int, int], ...], tuple[obje
             kept.pop()
         else:
             kept.append((op, argument))
-    constants = []
+    constants: list[object] = []
     for index, (op, argument) in enumerate(kept):
         if op in opcode.hasconst:
             kept[index] = (op, len(constants))
@@ -157,21 +159,23 @@ def _class_body(code: CodeType) -> tuple[tuple[tuple[int, int], ...], tuple[obje
 
 
 def cell(value: CellType, context: Context) -> Parts:
-    del context
+    return Parts("cell", contents(value), ("", ".cell_contents"))
+
+
+def contents(cell: CellType) -> tuple[object, object]:
+    """Whether *cell* is full, and of what."""
     try:
-        return Parts("cell", (value.cell_contents,), ("",))
+        return True, cell.cell_contents
     except ValueError:
-        return Parts("empty cell")
+        return False, None
 
 
 def method(value: MethodType, context: Context) -> Parts:
-    del context
     return Parts("method", (value.__func__, value.__self__), (".__func__", ".__self__"))
 
 
 def builtin(value: Any, context: Context) -> Parts | bytes:
     """A function or a bound method that is written in C."""
-    del context
     name = library_name(value)
     if name is not None:
         return leaf("library function", name)
@@ -182,12 +186,10 @@ def builtin(value: Any, context: Context) -> Parts | bytes:
 
 def slot(value: Any, context: Context) -> Parts:
     """A method or attribute of a type that is written in C, or of a slot."""
-    del context
     return Parts("slot", (value.__objclass__, value.__name__))
 
 
 def module(value: ModuleType, context: Context) -> Parts | bytes:
-    del context
     name = value.__name__
     if sys.modules.get(name) is value or name == NOTEBOOK:
         return leaf("module", name)
@@ -196,7 +198,6 @@ def module(value: ModuleType, context: Context) -> Parts | bytes:
 
 
 def class_(value: type, context: Context) -> Parts | bytes:
-    del context
     name = library_name(value)
     if name is not None:
         return leaf("library class", name)
@@ -210,13 +211,23 @@ def class_(value: type, context: Context) -> Parts | bytes:
 def class_attributes(value: type) -> Iterator[tuple[str, object]]:
     """What the body of the class *value*, its decorators and later assignments made of it."""
     for name, attribute in vars(value).items():
-        if name in _NOT_CONTENT or name.startswith("__pydantic_"):
+        if name in _NOT_CONTENT or (name.startswith("__pydantic_") and name not in _PYDANTIC):
+            continue
+        # Until 3.13 it is made when it is asked for.
+        if name == "__annotations__" and not attribute:
+            continue
+        # attrs writes into it a number that differs in each process; it follows from the rest.
+        if name == "__hash__" and _source_of(attribute).startswith("<attrs generated"):
             continue
         # Descriptors of slots follow from `__slots__`.
         if isinstance(attribute, MemberDescriptorType) and attribute.__objclass__ is value:
             continue
         if not _is_inherited(value, name, attribute):
             yield name, attribute
+
+
+def _source_of(function: object) -> str:
+    return function.__code__.co_filename if isinstance(function, FunctionType) else ""
 
 
 def _is_inherited(cls: type, name: str, attribute: object) -> bool:
@@ -227,6 +238,5 @@ def _is_inherited(cls: type, name: str, attribute: object) -> bool:
             if other is attribute:
                 return True
             # Whether equal constants are one object is chance.
-            alike = type(other) is type(attribute) in _CONSTANTS
-            return alike and bool(attribute == other)
+            return type(other) is type(attribute) in _CONSTANTS and bool(attribute == other)
     return False

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
-from persist_magic.fingerprint.parts import Context, Parts, attributes, leaf
+from persist_magic.fingerprint.parts import Context, Parts, leaf
 
 # Arrow data is read in windows of so many rows, which also hides how it is chunked.
 _ROWS = 1 << 16
 
 
 def data_frame(value: Any, context: Context) -> Parts:
-    del context
     columns = [value.iloc[:, at].array for at in range(value.shape[1])]
     steps = [f".iloc[:, {at}]" for at in range(len(columns))]
     about = (type(value), value.index, value.columns, *_metadata(value))
@@ -19,7 +19,6 @@ def data_frame(value: Any, context: Context) -> Parts:
 
 
 def series(value: Any, context: Context) -> Parts:
-    del context
     about = (type(value), value.index, value.name, *_metadata(value))
     return Parts("Series", (*about, value.array), (*[""] * len(about), ".array"))
 
@@ -34,93 +33,82 @@ def _metadata(value: Any) -> tuple[object, ...]:
 
 
 def index(value: Any, context: Context) -> Parts:
-    del context
     return Parts("Index", (type(value), list(value.names), value.array))
 
 
 def range_index(value: Any, context: Context) -> Parts:
-    del context
     return Parts("RangeIndex", (value.name, value.start, value.stop, value.step))
 
 
 def multi_index(value: Any, context: Context) -> Parts:
-    del context
     codes = list(value.codes)
     return Parts("MultiIndex", (type(value), list(value.names), list(value.levels), codes))
 
 
 def numpy_column(value: Any, context: Context) -> Parts:
-    del context
     return Parts("numpy column", (type(value), value.dtype, value.to_numpy()))
 
 
 def date_column(value: Any, context: Context) -> Parts:
-    del context
     frequency = getattr(value, "freqstr", None)
     return Parts("date column", (type(value), value.dtype, frequency, value.asi8))
 
 
 def categorical(value: Any, context: Context) -> Parts:
-    del context
     children = (type(value), value.codes, value.categories, value.ordered)
     return Parts("Categorical", children)
 
 
 def interval_column(value: Any, context: Context) -> Parts:
-    del context
     return Parts("intervals", (type(value), value.left, value.right, value.closed))
 
 
 def masked_column(value: Any, context: Context) -> Parts:
-    del context
     # What is under the mask means nothing.
     data = value._data[~value._mask] if value._mask.any() else value._data
     return Parts("masked column", (type(value), value.dtype, value._mask, data))
 
 
 def sparse_column(value: Any, context: Context) -> Parts:
-    del context
     where = value.sp_index.indices
     return Parts("sparse column", (type(value), value.dtype, len(value), where, value.sp_values))
 
 
 def arrow_column(value: Any, context: Context) -> Parts:
-    del context
     return Parts("arrow column", (type(value), value.dtype, value.__arrow_array__()))
 
 
 def column_dtype(value: Any, context: Context) -> bytes:
-    del context
     return leaf("column dtype", type(value).__qualname__, repr(value))
 
 
 def categorical_dtype(value: Any, context: Context) -> Parts:
-    del context
     return Parts("CategoricalDtype", (value.categories, value.ordered))
 
 
 def polars_frame(value: Any, context: Context) -> Parts:
-    del context
     steps = [f"[{name!r}]" for name in value.columns]
     return Parts("polars.DataFrame", (type(value), *value.get_columns()), ("", *steps))
 
 
 def polars_series(value: Any, context: Context) -> Parts:
-    import polars
-
-    del context
+    polars: Any = sys.modules["polars"]
     about = (value.name, repr(value.dtype), len(value))
     if value.dtype == polars.Object:
         return Parts("polars objects", (*about, value.to_list()), ("", "", "", ".to_list()"))
     if value.dtype == polars.Categorical:
         # Its codes depend on what the process read before.
         value = value.cast(polars.String)
-    return Parts("polars.Series", (*about, arrow_digest(value.rechunk().to_arrow())))
+    try:
+        return Parts("polars.Series", (*about, arrow_digest(value.rechunk().to_arrow())))
+    except ImportError:
+        # There is no pyarrow. What polars pickles depends on the chunks that it once had.
+        lists = (value[at : at + _ROWS].to_list() for at in range(0, len(value), _ROWS))
+        return Parts("polars lists", (*about, *lists))
 
 
 def arrow_table(value: Any, context: Context) -> Parts:
     """A table or a batch of records."""
-    del context
     fields = [
         (field.name, str(field.type), field.nullable, dict(field.metadata or {}))
         for field in value.schema
@@ -131,7 +119,6 @@ def arrow_table(value: Any, context: Context) -> Parts:
 
 def arrow_array(value: Any, context: Context) -> bytes:
     """An array, chunked or not."""
-    del context
     return leaf("arrow array", type(value).__qualname__, str(value.type), arrow_digest(value))
 
 
@@ -173,10 +160,11 @@ def _feed(result: Any, window: Any) -> None:
     elif types.is_struct(kind):
         for field in window.flatten():
             _feed(result, field)
-    elif types.is_nested(kind) and hasattr(window, "flatten"):
+    elif types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         _feed(result, compute.list_value_length(window))
         _feed(result, window.flatten())
-    elif types.is_nested(kind) or types.is_run_end_encoded(kind):
+    elif types.is_nested(kind):
+        # Maps and unions are rare; so are views and runs.
         result.update(repr(window.to_pylist()).encode())
     elif types.is_boolean(kind):
         result.update(_flags(window))

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from _pickle import Pickler
 from collections.abc import Callable, Iterator, Mapping
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, NamedTuple
+
+from persist_magic.fingerprint.parts import Parts
 
 SCALARS = frozenset({type(None), bool, int, float, str})
 CONTAINERS = frozenset({list, tuple, dict})
@@ -22,10 +24,14 @@ BIG = 1 << 10
 LARGE = 256 << 10
 # Deeper nesting than this is walked by hand: the C stack is not endless, nor is a cycle.
 _DEEPEST = 48
-# So is a tree of more items or containers, counted as often as they are reached: the memory of a tree
-# whose parts are shared may be small and its stream endless.
+# So is a tree of more items or containers, each counted as often as it is reached: where parts are
+# shared a small tree has an endless stream.
 _MOST_ITEMS = 1 << 26
-_MOST_CONTAINERS = 1 << 22
+_MOST_CONTAINERS = 1 << 20
+# And so is one with more other things in it: their tokens take memory.
+_MOST_OTHERS = 1 << 16
+# A longer container that is too large in all is cut into pieces of this length.
+_CUT = 1 << 13
 
 
 class Census(NamedTuple):
@@ -48,7 +54,7 @@ def census(root: list[Any] | tuple[Any, ...] | dict[Any, Any]) -> Census | None:
     """What is in the tree under *root*; None if it is too deep or too large for the pickler."""
     level: list[Any] = [root]
     others: dict[int, object] = {}
-    items = containers = 0
+    items = containers = foreign = 0
     for _ in range(_DEEPEST):
         items += sum(map(len, level))
         containers += len(level)
@@ -61,7 +67,12 @@ def census(root: list[Any] | tuple[Any, ...] | dict[Any, Any]) -> Census | None:
         below = [item for item in inner() if type(item) not in SCALARS]
         level = [item for item in below if type(item) in CONTAINERS and len(item) < BIG]
         if len(level) != len(below):
-            others.update((id(item), item) for item in below if not is_part(item))
+            found = [item for item in below if not is_part(item)]
+            # Counted as often as they are met: whether they are one object is chance.
+            foreign += len(found)
+            if foreign > _MOST_OTHERS:
+                return None
+            others.update(zip(map(id, found), found, strict=True))
         if not level:
             return Census(items, others)
     return None
@@ -78,6 +89,19 @@ def _items_of(level: list[Any]) -> Callable[[], Iterator[Any]]:
         chain.from_iterable(dicts),
         chain.from_iterable(map(dict.values, dicts)),
     )
+
+
+def pieces(root: Any) -> Parts | None:
+    """*root* in pieces which a pickler may write after all; None if it has too few items."""
+    if len(root) <= _CUT:
+        return None
+    starts = range(0, len(root), _CUT)
+    if type(root) is dict:
+        items = iter(root.items())
+        return Parts("dict in pieces", (dict(islice(items, _CUT)) for _ in starts))
+    cuts = (root[start : start + _CUT] for start in starts)
+    steps = [f"[{start}:{start + _CUT}]" for start in starts]
+    return Parts(f"{type(root).__name__} in pieces", cuts, steps)
 
 
 class _Sink:
@@ -108,7 +132,7 @@ class _TokenPickler(Pickler):
 
 
 def tree_digest(root: object, tokens: Mapping[int, bytes] | None = None) -> bytes:
-    """16 bytes for the tree under *root*, each value whose id is in *tokens* taken for its token."""
+    """16 bytes for the tree under *root*; *tokens*, by id, stand for what they are tokens of."""
     sink = _Sink()
     pickler = _TokenPickler(sink, root, tokens) if tokens else Pickler(sink, 5)
     pickler.fast = True

@@ -33,6 +33,14 @@ EXACT: dict[str, Handler] = {
     "types.WrapperDescriptorType": code.slot,
 }
 
+# What only tells of use, by attribute.
+_GRAPH = builtin.without(
+    *("__networkx_cache__", "adj", "nodes", "edges", "degree", "succ", "pred"),
+    *("in_edges", "out_edges", "in_degree", "out_degree"),
+)
+_LABELLED = builtin.without("_cache", empty=("_attrs", "_encoding"))
+_SPARSE = builtin.without("_has_sorted_indices", "_has_canonical_format", "has_canonical_format")
+
 # Values of this type or of a subclass that is not in the table itself.
 FAMILIES: dict[str, Handler] = {
     "_collections_abc.dict_items": builtin.mapping_view,
@@ -52,6 +60,7 @@ FAMILIES: dict[str, Handler] = {
     "functools.cached_property": builtin.cached_property,
     "IPython.core.interactiveshell.InteractiveShell": builtin.named_type,
     "pathlib.PurePath": builtin.path,
+    "random.Random": builtin.random_generator,
     "threading.Thread": builtin.unstable,
     "types.ModuleType": code.module,
     "typing.ForwardRef": builtin.forward_reference,
@@ -63,10 +72,14 @@ FAMILIES: dict[str, Handler] = {
     "weakref.WeakKeyDictionary": builtin.unstable,
     "weakref.WeakSet": builtin.unstable,
     "weakref.WeakValueDictionary": builtin.unstable,
+    # By addresses. Other caches of a figure count: it differs once it was drawn or pickled.
+    "matplotlib.transforms.TransformNode": builtin.without("_parents"),
+    "networkx.Graph": _GRAPH,
     "numpy.dtype": arrays.dtype,
     "numpy.generic": arrays.scalar,
     "numpy.ma.MaskedArray": arrays.masked_array,
     "numpy.ndarray": arrays.ndarray,
+    "numpy.random.RandomState": builtin.random_generator,
     "numpy.ufunc": arrays.ufunc,
     "pandas.api.extensions.ExtensionDtype": frames.column_dtype,
     "pandas.arrays.Categorical": frames.categorical,
@@ -84,18 +97,22 @@ FAMILIES: dict[str, Handler] = {
     "pandas.Series": frames.series,
     "polars.DataFrame": frames.polars_frame,
     "polars.Series": frames.polars_series,
+    "pydantic._internal._decorators.Decorator": builtin.without("cls_ref"),
     "pyarrow.Array": frames.arrow_array,
     "pyarrow.ChunkedArray": frames.arrow_array,
     "pyarrow.RecordBatch": frames.arrow_table,
     "pyarrow.Table": frames.arrow_table,
-    "scipy.sparse._base._spbase": arrays.sparse,
-    "scipy.sparse._base.spmatrix": arrays.sparse,
+    "scipy.sparse._base._spbase": _SPARSE,
+    "scipy.sparse._base.spmatrix": _SPARSE,
     "sklearn.neighbors._ball_tree.BinaryTree32": arrays.neighbour_tree,
     "sklearn.neighbors._ball_tree.BinaryTree64": arrays.neighbour_tree,
     "sklearn.neighbors._kd_tree.BinaryTree32": arrays.neighbour_tree,
     "sklearn.neighbors._kd_tree.BinaryTree64": arrays.neighbour_tree,
     "torch.Generator": arrays.torch_generator,
     "torch.Tensor": arrays.tensor,
+    "xarray.DataArray": _LABELLED,
+    "xarray.Dataset": _LABELLED,
+    "xarray.Variable": _LABELLED,
 }
 
 
@@ -112,8 +129,8 @@ class Handlers:
     """The handlers of the types that this process has loaded."""
 
     def __init__(self) -> None:
-        self._exact = _loaded(EXACT)
-        self._families = _loaded(FAMILIES)
+        self._exact: dict[Any, Handler] = {}
+        self._families: dict[Any, Handler] = {}
         self._found: dict[type, Handler] = {}
 
     def of(self, kind: type) -> Handler:
@@ -124,6 +141,9 @@ class Handlers:
         return handler
 
     def _look_up(self, kind: type) -> Handler:
+        if not self._exact:
+            # Most values are plain, and need no table.
+            self._exact, self._families = _loaded(EXACT), _loaded(FAMILIES)
         if kind in self._exact:
             return self._exact[kind]
         for base in kind.__mro__:

@@ -9,19 +9,19 @@ The walk keeps its own stack: nesting of any depth is no danger to the interpret
 
 from __future__ import annotations
 
-import struct
 from _pickle import dumps
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 
-from persist_magic.fingerprint.parts import Context, Parts, Unstable
+from persist_magic.fingerprint.parts import Context, Parts
 from persist_magic.fingerprint.plain import (
     CONTAINERS,
     LARGE,
     SCALARS,
     census,
     is_part,
+    pieces,
     step_to,
     tree_digest,
     way_to,
@@ -33,8 +33,10 @@ _LONG = 1 << 10
 # A smaller tree is read again faster than it is remembered.
 _WORTH_KEEPING = 64
 # Members of a set have no order, so each is walked as if it were the only one. Where they refer to
-# each other through sets that takes a number of steps without end.
-_MOST_FORGOTTEN = 100_000
+# each other through sets, the same objects are walked again and again without end.
+_MOST_AGAIN = 20_000
+# Of a value that makes new parts whenever it is asked.
+_DEEPEST = 1 << 17
 # Of the words that say where an unstable value is.
 _LONGEST_WAY = 200
 
@@ -48,8 +50,8 @@ class _Known(NamedTuple):
     """Whether the token depends on the value alone, not on what was walked before it."""
 
 
-class _Tangled(Exception):
-    """The walk would not come to an end."""
+class _Endless(Exception):
+    """The walk would not come to an end; says why."""
 
 
 class _Frame:
@@ -66,19 +68,19 @@ class _Frame:
         self.key: int | None = None
         self.number = self.lowest = 0
         self.anywhere = True
-        self._body = bytearray(tag.encode() + b"\0")
+        self._body = [tag.encode(), b"\0"]
 
     def add(self, token: bytes) -> None:
         """Take the token of the present part."""
-        self._body += token
+        self._body.append(token)
 
     def seal(self, digest: Callable[[bytes], bytes]) -> bytes:
         """The digest of the whole, once all parts were added."""
-        return digest(self._body)
+        return digest(b"".join(self._body))
 
     def step(self) -> str:
-        """The way from the value to the present part, as one writes it in Python."""
-        raise NotImplementedError
+        """The way from the value to the present part, as one writes it in Python, if it has one."""
+        return ""
 
 
 class _Object(_Frame):
@@ -95,16 +97,11 @@ class _Object(_Frame):
 class _Bag(_Object):
     """A value whose parts have no order."""
 
-    def __init__(self, value: object, parts: Parts) -> None:
-        super().__init__(value, parts)
-        self._tokens: list[bytes] = []
-        self.open_before = self.local_before = 0
-
-    def add(self, token: bytes) -> None:
-        self._tokens.append(token)
+    open_before = local_before = 0
 
     def seal(self, digest: Callable[[bytes], bytes]) -> bytes:
-        self._body += b"".join(sorted(self._tokens))
+        tag, end, *tokens = self._body
+        self._body = [tag, end, *sorted(tokens)]
         return super().seal(digest)
 
 
@@ -154,46 +151,51 @@ class Walk:
         # What may yet turn out to be in a circle with what comes next, as numbers by key.
         self._open: dict[int, int] = {}
         self._opened: list[tuple[int, object]] = []
-        self._forgotten = 0
+        # What bags made it forget, held like all whose ids are used; and how much came again.
+        self._forgotten: dict[int, object] = {}
+        self._again = 0
         self.unstable = ""
 
     def digest(self, value: object) -> bytes:
         """16 bytes for *value*; they mean something unless `unstable` is set afterwards."""
         try:
             return self._digest(self._walk(value))
-        except _Tangled:
-            self.unstable = "value holds objects that refer to each other through sets"
-            return self._digest(b"")
+        except _Endless as error:
+            self.unstable = f"value {error}"
+            return self._digest(b"endless")
 
     def _digest(self, content: bytes) -> bytes:
         return self._blake3(content).digest(16)
 
     def _walk(self, root: object) -> bytes:
-        token = self._meet(root, by_hand=False)
+        token = self._meet(root, False)
         while self._stack:
-            if token is not None:
-                self._add(self._stack[-1], token)
-            token = self._advance(self._stack[-1])
+            token = self._advance(self._stack[-1], token)
         assert token is not None
         return token
 
-    def _add(self, frame: _Frame, token: bytes) -> None:
-        frame.add(token)
-        if isinstance(frame, _Bag):
-            self._forget(frame)
+    def _advance(self, frame: _Frame, token: bytes | None) -> bytes | None:
+        """Go on with the parts of *frame*; its token at their end, None if a part comes first.
 
-    def _advance(self, frame: _Frame) -> bytes | None:
-        """Go on with the parts of *frame*; its token at their end, None if a part comes first."""
+        *token* is that of the present part, if it was walked since.
+        """
+        bag = frame if isinstance(frame, _Bag) else None
         try:
+            if token is not None:
+                frame.add(token)
+                if bag is not None:
+                    self._forget(bag)
             for part in frame.parts:
                 frame.part = part
                 frame.count += 1
-                token = self._meet(part, by_hand=frame.by_hand)
+                token = self._meet(part, frame.by_hand)
                 if token is None:
                     return None
-                self._add(frame, token)
+                frame.add(token)
+                if bag is not None:
+                    self._forget(bag)
             token = b"=" + frame.seal(self._digest)
-        except (MemoryError, _Tangled):
+        except (MemoryError, _Endless):
             raise
         except Exception as error:
             # A container that changed under the walk, or a part that cannot be computed.
@@ -204,12 +206,17 @@ class Walk:
         self._close(frame, token)
         return token
 
-    def _meet(self, value: object, *, by_hand: bool) -> bytes | None:
+    def _meet(self, value: object, by_hand: bool) -> bytes | None:
         """The token of *value*, or None if it is on the stack now, to be taken to parts."""
         kind = type(value)
         if kind in SCALARS or kind is bytes:
             return self._scalar(value)
-        by_hand = by_hand and kind in CONTAINERS and is_part(value)
+        if kind in CONTAINERS:
+            if not value:
+                return b"." + dumps(value, 4)
+            by_hand = by_hand and is_part(value)
+        else:
+            by_hand = False
         # Walked by hand the same container has another token.
         key = id(value) << 1 | by_hand
         known = self._known.get(key)
@@ -224,28 +231,30 @@ class Walk:
             return b"^%d;" % (len(self._opened) - number)
         try:
             token = self._take_apart(value, key, by_hand)
-        except MemoryError:
+        except (MemoryError, _Endless):
             raise
         except Exception as error:
             return self._report(value, error)
         return token
 
     def _take_apart(self, value: Any, key: int, by_hand: bool) -> bytes | None:
+        if value is self._context.namespace:
+            return self._inline(b"namespace")
         if type(value) not in CONTAINERS:
-            if value is self._context.namespace:
-                return self._inline(b"namespace")
             parts = self._handlers.of(type(value))(value, self._context)
             if isinstance(parts, bytes):
-                return self._inline(parts)
-            return self._enter(
-                _Bag(value, parts) if parts.unordered else _Object(value, parts), key
-            )
+                token = self._inline(parts)
+                if isinstance(value, type):
+                    self._known[key] = _Known(value, token, anywhere=True)
+                return token
+            return self._enter(key, (_Bag if parts.unordered else _Object)(value, parts))
         found = None if by_hand else census(value)
         if found is None:
-            return self._enter(_Container(value), key)
+            cut = None if by_hand else pieces(value)
+            return self._enter(key, _Object(value, cut) if cut else _Container(value))
         worth_keeping = found.items >= _WORTH_KEEPING
         if found.others:
-            return self._enter(_Tree(value, found.others), key if worth_keeping else None)
+            return self._enter(key if worth_keeping else None, _Tree(value, found.others))
         token = b"=" + tree_digest(value)
         if worth_keeping:
             self._known[key] = _Known(value, token, anywhere=True)
@@ -253,25 +262,32 @@ class Walk:
 
     def _scalar(self, value: Any) -> bytes:
         kind = type(value)
-        if kind is bytes and len(value) >= LARGE:
-            return self._inline(b"bytes" + self._context.digest(memoryview(value)).encode())
-        if (kind is bytes or kind is str) and len(value) > _LONG:
+        if (kind is str or kind is bytes) and len(value) > _LONG:
+            if kind is bytes and len(value) >= LARGE:
+                return self._inline(b"bytes" + self._context.digest(memoryview(value)).encode())
             return b"=" + tree_digest(value)
         return b"." + dumps(value, 4)
 
     def _inline(self, content: bytes) -> bytes:
         return b"!%d:%b" % (len(content), content)
 
-    def _enter(self, frame: _Frame, key: int | None) -> None:
+    def _enter(self, key: int | None, frame: _Frame) -> bytes | None:
+        """Put *frame* on the stack; it has no token yet. With no *key* it is not remembered."""
         frame.key = key
         frame.number = frame.lowest = len(self._opened)
         if key is not None:
             self._open[key] = frame.number
             self._opened.append((key, frame.value))
+            self._again += key in self._forgotten
+            if self._again > _MOST_AGAIN:
+                raise _Endless("holds objects that refer to each other through sets")
         if isinstance(frame, _Bag):
             frame.open_before = len(self._opened)
             frame.local_before = len(self._local)
         self._stack.append(frame)
+        if len(self._stack) > _DEEPEST:
+            raise _Endless(f"is nested more than {_DEEPEST} deep")
+        return None
 
     def _close(self, frame: _Frame, token: bytes) -> None:
         """Remember *token*, unless *frame* is in a circle with one that is still open."""
@@ -299,16 +315,14 @@ class Walk:
 
     def _forget(self, bag: _Bag) -> None:
         """Forget all that the next member of *bag* must not know of the one just walked."""
-        for key, _ in self._opened[bag.open_before :]:
-            del self._open[key]
-        for key in self._local[bag.local_before :]:
-            self._known.pop(key, None)
-        self._forgotten += len(self._opened) - bag.open_before
-        self._forgotten += len(self._local) - bag.local_before
+        dropped = self._opened[bag.open_before :]
+        dropped += [(key, self._known[key].value) for key in self._local[bag.local_before :]]
         del self._opened[bag.open_before :]
         del self._local[bag.local_before :]
-        if self._forgotten > _MOST_FORGOTTEN:
-            raise _Tangled
+        for key, value in dropped:
+            self._open.pop(key, None)
+            self._known.pop(key, None)
+            self._forgotten[key] = value
 
     def _report(self, value: object, error: Exception) -> bytes:
         """The token of *value*, which has no content that could be found again."""

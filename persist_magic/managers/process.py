@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from persist_magic.errors import ManagerUnreachable, UsageError
 from persist_magic.jobdir import JobFacts, Request
 from persist_magic.machine import LINUX, ProcessId
-from persist_magic.processes import MARKER, end_tree
+from persist_magic.processes import MARKER, end_tree, tree_of
+from persist_magic.runner.ending import Saving
 from persist_magic.status import Active, Gone, Report, Unseen, duration
 
 # Seconds between asking a job to stop and killing it.
 CANCEL_GRACE = 10.0
+# Less than this many bytes free is a full disk.
+_LITTLE = 64 << 10
 # Children of this process that have not been reaped yet: a zombie's exit must be collected.
 _children: list[subprocess.Popen[bytes]] = []
 _children_lock = threading.Lock()
@@ -49,7 +56,9 @@ class ProcessManager:
                 f"--{words} {value} cannot be honoured on this machine: nothing would enforce it",
                 f"leave --{words} out, or use a scheduler: --slurm",
             )
-        self.options: dict[str, Any] = {} if time is None else {"time": str(time)}
+        self.options: dict[str, Any] = {}
+        if time is not None:
+            self.options["time"] = time if isinstance(time, float) else str(time)
         self.time_limit = None if time is None else parse_time(time)
 
     def __repr__(self) -> str:
@@ -96,20 +105,43 @@ class ProcessManager:
         """
         known = _processes_of(job)
         away = [who for who in known if not who.can_be_seen()]
-        if away and not any(who.can_be_seen() for who in known):
+        if away and len(away) == len(known):
             if all(who.is_of_earlier_boot() for who in away):
                 return
             raise ManagerUnreachable(
-                f"the job runs on host {away[0].host!r} and cannot be reached from here",
+                f"the job runs {away[0].place()} and cannot be reached from here",
                 f"cancel it there: persist cancel {job.request.name}",
             )
-        roots = [who.pid for who in known if who.is_alive()]
-        end_tree(job.request.id, 0.0 if force else CANCEL_GRACE, roots)
+        end_tree(
+            job.request.id,
+            0.0 if force else CANCEL_GRACE,
+            roots=[who.pid for who in known if who.can_be_seen() and who.is_alive()],
+            # job.sh leads a session of its own, whose members may have outlived it.
+            sessions=[who.pid for who in known if who.owns_session()],
+            busy=Saving(job.directory),
+        )
         _reap()
+
+    def own_line(self, job: JobFacts) -> str:
+        """What `ps` says of the job's processes; empty where there are none to be seen."""
+        here = [who for who in _processes_of(job) if who.can_be_seen() and who.is_alive()]
+        if not here:
+            return ""
+        pids = ",".join(str(who.pid) for who in here)
+        try:
+            said = subprocess.run(
+                ["ps", "-o", "pid,stat,etime,time,rss,comm", "-p", pids],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                check=False,
+            )
+        except OSError:
+            return ""  # a small container has no ps
+        return said.stdout.decode(errors="replace")
 
     def warnings(self, request: Request) -> list[str]:
         """What may end the job together with the notebook server."""
-        return _shared_fate(dict(os.environ), _own_cgroup())
+        return _shared_fate(os.environ, _own_cgroup(), container=_in_container())
 
 
 def _reap() -> None:
@@ -136,13 +168,37 @@ def _look(job: JobFacts) -> Report:
             continue
         if who.is_of_earlier_boot():
             return Gone("the machine was restarted while it ran")
-        return Unseen(f"on host {who.host}, which cannot be seen from here{_last_sign(job)}")
-    return Gone("its processes are gone and left no word: killed, job.sh too")
+        return Unseen(f"{who.place()}, which cannot be seen from here{_last_sign(job)}")
+    if _is_starting(job):
+        return Active()
+    words = "its processes are gone and left no word: killed, job.sh too"
+    return Gone(f"{words}, or unable to write: the disk is full" if _is_full(job) else words)
+
+
+def _is_starting(job: JobFacts) -> bool:
+    """Whether a runner that has not said so yet is there, although job.sh is not."""
+    if job.attempt is not None and job.attempt.started is not None:
+        return False
+    return any(_works_for(process, job.directory) for process in tree_of(job.request.id))
+
+
+def _works_for(process: psutil.Process, directory: Path) -> bool:
+    try:
+        return any(word.startswith(str(directory)) for word in process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def _is_full(job: JobFacts) -> bool:
+    try:
+        disk = os.statvfs(job.directory)
+    except OSError:
+        return False
+    # Some file systems have no fixed number of files and count none.
+    return disk.f_bavail * disk.f_frsize < _LITTLE or (disk.f_files > 0 and disk.f_favail == 0)
 
 
 def _last_sign(job: JobFacts) -> str:
-    import time
-
     at = job.attempt.last_sign() if job.attempt is not None else None
     if at is None:
         return ""
@@ -160,7 +216,12 @@ def _own_cgroup() -> str:
         return ""
 
 
-def _shared_fate(environment: dict[str, str], cgroup: str) -> list[str]:
+def _in_container() -> bool:
+    # Inside its own cgroup namespace a container does not see its name.
+    return any(os.path.exists(mark) for mark in ("/.dockerenv", "/run/.containerenv"))
+
+
+def _shared_fate(environment: Mapping[str, str], cgroup: str, *, container: bool) -> list[str]:
     """Why a process started here would end together with the notebook server.
 
     systemd kills a service's whole cgroup when it stops (systemd.kill(5), KillMode), a hub's
@@ -169,11 +230,11 @@ def _shared_fate(environment: dict[str, str], cgroup: str) -> list[str]:
     if "SLURM_JOB_ID" in environment:
         id = environment["SLURM_JOB_ID"]
         return [f"this job ends with the Slurm allocation {id} in which the notebook server runs"]
-    if "KUBERNETES_SERVICE_HOST" in environment or re.search(r"kubepods", cgroup):
+    if "KUBERNETES_SERVICE_HOST" in environment or "kubepods" in cgroup:
         return ["this job ends with the notebook server's pod"]
     if "JUPYTERHUB_USER" in environment:
         return ["this job ends when the hub stops your notebook server"]
-    if re.search(r"/(docker|lxc|containerd|libpod)[-/]", cgroup) or Path("/.dockerenv").exists():
+    if container or re.search(r"/(docker|lxc|containerd|libpod)[-/.]", cgroup):
         return ["this job ends with the container in which the notebook server runs"]
     service = re.search(r"/([^/\n]+\.service)$", cgroup, re.MULTILINE)
     if service and not service[1].startswith("user@"):
@@ -209,7 +270,7 @@ def parse_time(given: str | int | float) -> float:
             seconds = (numbers[0] * 60 + numbers[1]) * 60.0 + numbers[2]
         else:
             seconds = numbers[0] * 60.0 + (numbers[1] if len(numbers) == 2 else 0)
-    if not seconds > 0:
+    if not 0 < seconds < math.inf:
         raise _bad_time(given)
     return seconds
 

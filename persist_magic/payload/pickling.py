@@ -7,21 +7,36 @@ not saved with it: the pickler only tells which names it met.
 from __future__ import annotations
 
 import _pickle
-import enum
+import abc
+import functools
+import gc
 import io
 import sys
 import types
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import _lru_cache_wrapper
+from dataclasses import dataclass, field
 from pickle import PickleBuffer
 from typing import Any
 
 from persist_magic.payload import rebuild
+from persist_magic.payload.describe import attributes
+from persist_magic.payload.rebuild import NOTEBOOK
+from persist_magic.payload.reducers import (
+    OUT_OF_BAND_FROM,
+    PROTOCOL,
+    Reducer,
+    reducer_of,
+    single_dispatch,
+)
 
-PROTOCOL = 5
-# Smaller buffers cost less inside the stream than as files of their own.
-OUT_OF_BAND_FROM = 256 << 10
+
+@dataclass
+class Met:
+    """The objects that a pickler has met."""
+
+    objects: list[Any]
+    named: set[int] = field(default_factory=set)  # ids of those that are saved as names
+    has_classes: bool = False  # whether notebook classes are among them
 
 
 @dataclass
@@ -30,8 +45,8 @@ class Pickled:
 
     stream: memoryview
     buffers: list[memoryview]
-    met: frozenset[str] = frozenset()  # global names that its notebook functions use
-    shared: dict[int, Any] | None = None  # mutable objects in it, by id
+    names: frozenset[str] = frozenset()  # global names that its notebook functions use
+    met: Met | None = None
 
     @property
     def size(self) -> int:
@@ -46,7 +61,7 @@ class _NotPlain(Exception):
 class _PlainPickler(_pickle.Pickler):
     """Saves trees of builtin values, refuses everything else at once.
 
-    It spares a job that returns such a value the import of cloudpickle.
+    It spares a job that returns such values the import of cloudpickle.
     """
 
     def reducer_override(self, obj: Any) -> Any:
@@ -60,7 +75,9 @@ class _Globals:
         return rebuild.notebook_globals, ()
 
 
-def _make_notebook_pickler() -> type:
+@functools.cache
+def _notebook_pickler() -> Any:
+    """The class of picklers; made when it is first needed, since it costs an import."""
     from cloudpickle import cloudpickle
 
     from persist_magic.capture import names_of_code
@@ -69,62 +86,170 @@ def _make_notebook_pickler() -> type:
         """cloudpickle, with one namespace for notebook code and whole classes."""
 
         def __init__(
-            self, file: Any, namespace: dict[str, Any], buffer_callback: Callable[[Any], Any]
+            self,
+            file: Any,
+            namespace: dict[str, Any],
+            buffer_callback: Callable[[Any], Any],
+            definitions: dict[int, tuple[type, str]],
+            look_into_classes: bool = True,
         ) -> None:
             super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)
             self.namespace = namespace
-            self.met: set[str] = set()
+            self.names: set[str] = set()
+            self.named: set[int] = set()
+            self.has_classes = False
             self.globals_ref[id(namespace)] = _Globals()
+            self._definitions = definitions
+            self._look_into_classes = look_into_classes
+            self._reducers: dict[type, Reducer] = {}
+            # The cells of closures, each with the empty one that stands for it.
+            self._cells: dict[int, tuple[types.CellType, types.CellType]] = {}
 
         def reducer_override(self, obj: Any) -> Any:
-            if isinstance(obj, _lru_cache_wrapper):
-                # By reference it would save without an error and fail to load.
-                if obj.__module__ == "__main__":
-                    return rebuild.lru_cached, (obj.cache_parameters(), obj.__wrapped__)
-                return NotImplemented
-            reduced = super().reducer_override(obj)
+            kind = type(obj)
+            reducer = self._reducers.get(kind)
+            if reducer is None:
+                reducer = self._reducers[kind] = self._reducer_of(kind)
+            return reducer(obj)
+
+        def _reducer_of(self, kind: type) -> Reducer:
+            if issubclass(kind, type):
+                return self._reduce_class
+            if kind is types.FunctionType:
+                return self._reduce_function
+            usual = self.dispatch_table.get(kind) or _reduce
+            special = reducer_of(kind)
+
+            def reduce(obj: Any) -> Any:
+                reduced = (special and special(obj)) or usual(obj)
+                return reduced if type(reduced) is tuple else self._reduce_by_name(obj, reduced)
+
+            return reduce
+
+        def _reduce_by_name(self, obj: Any, name: Any) -> Any:
+            self.named.add(id(obj))
+            if getattr(obj, "__module__", None) != NOTEBOOK or not isinstance(name, str):
+                return name
+            # No other notebook has it under its name before it is sent there.
+            return rebuild.notebook_singleton, (name, *_made_of(obj))
+
+        def _reduce_function(self, function: types.FunctionType) -> Any:
+            reduced = self._function_reduce(function)
             if reduced is NotImplemented:
-                return reduced
-            if isinstance(obj, type) and len(reduced) == 6:
-                return self._class(obj, reduced)
+                self.named.add(id(function))
             return reduced
 
-        def _class(self, cls: type, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
-            make, args, state = reduced[:3]
-            if isinstance(args[3], dict) and make is cloudpickle._make_skeleton_class:
-                kwargs = {**args[3], "__qualname__": cls.__qualname__}
-                if "__slots__" in cls.__dict__:
-                    # cloudpickle sets them too late: the class would get a __dict__.
-                    kwargs["__slots__"] = cls.__dict__["__slots__"]
-                    state = ({k: v for k, v in state[0].items() if k != "__slots__"}, state[1])
-                args = (*args[:3], kwargs, *args[4:])
-            definition = rebuild.definition_of(cls)
-            return (
-                rebuild.notebook_class,
-                (make, args, cls.__qualname__, definition),
-                state,
-                None,
-                None,
-                rebuild.set_class_state,
-            )
-
-        def _dynamic_function_reduce(self, func: types.FunctionType) -> Any:
-            make, args, (state, slots), *_ = super()._dynamic_function_reduce(func)
-            if func.__globals__ is self.namespace:
-                self.met |= names_of_code(func.__code__)
-                slots["__globals__"] = {}
-                setter: Any = rebuild.set_function_state
+        def _reduce_class(self, cls: type) -> Any:
+            reduced = super().reducer_override(cls)
+            if type(reduced) is not tuple or len(reduced) != 6:
+                return reduced
+            self.has_classes = True
+            if not self._look_into_classes:
+                return rebuild.notebook_globals, ()
+            make, args, state, *_, setter = reduced
+            if make is cloudpickle._make_skeleton_class:
+                make, args, state = self._class(cls, args, state)
+                setter = rebuild.set_class_state
             else:
-                setter = cloudpickle._function_setstate
+                args, state = self._enum(cls, args, state)
+                setter = rebuild.set_enum_state
+            if id(cls) not in self._definitions:
+                self._definitions[id(cls)] = (cls, rebuild.definition_of(cls))
+            definition = self._definitions[id(cls)][1]
+            known = rebuild.find_class(self.namespace, cls.__qualname__)
+            superseded = known is not None and known is not cls
+            args = (make, args, cls.__qualname__, definition, superseded)
+            return rebuild.notebook_class, args, state, None, None, setter
+
+        def _class(self, cls: type, args: Any, state: Any) -> Any:
+            metaclass, name, bases, attributes, *rest = args
+            make = cloudpickle._make_skeleton_class
+            attributes = {**attributes, "__qualname__": cls.__qualname__}
+            # What `type` reads when it makes a class comes too late with the state.
+            for each in ("__slots__", "__orig_bases__"):
+                if each in vars(cls):
+                    attributes[each] = vars(cls)[each]
+            if all(
+                each in _PLAIN_METACLASSES or each.__module__ == NOTEBOOK
+                for each in type.mro(metaclass)
+            ):
+                make, bases = rebuild.new_class, cls.__bases__
+            kept = {k: v for k, v in state[0].items() if k not in ("__slots__", "__orig_bases__")}
+            return make, (metaclass, name, bases, attributes, *rest), (kept, state[1])
+
+        def _enum(self, cls: Any, args: Any, state: Any) -> Any:
+            bases, name, qualname, _, *rest = args
+            # cloudpickle leaves out aliases, and what `__init__` or `__new__` gave to members.
+            members = {each: member.value for each, member in cls.__members__.items()}
+            given = {member.name: _given_to(member) for member in cls}
+            kept = {k: v for k, v in state[0].items() if k not in members}
+            return (bases, name, qualname, members, *rest), ((kept, state[1]), given)
+
+        def _dynamic_function_reduce(self, function: types.FunctionType) -> Any:
+            if (reduced := single_dispatch(function)) is not None:
+                return reduced
+            make, args, (state, slots), *_, setter = super()._dynamic_function_reduce(function)
+            code, base, name, defaults, closure = args
+            if closure is not None:
+                # Functions that share a variable go on sharing it.
+                closure = tuple(self._empty_cell(cell) for cell in function.__closure__ or ())
+            args = code, base, name, defaults, closure
+            if function.__globals__ is self.namespace:
+                self.names |= names_of_code(function.__code__)
+                del slots["__globals__"]
+                make, args, setter = (
+                    rebuild.notebook_function,
+                    (code, closure),
+                    rebuild.set_function_state,
+                )
             return make, args, (state, slots), None, None, setter
+
+        def _empty_cell(self, cell: types.CellType) -> types.CellType:
+            return self._cells.setdefault(id(cell), (cell, types.CellType()))[1]
 
     return NotebookPickler
 
 
-_notebook_pickler: type | None = None
+_PLAIN_METACLASSES = (abc.ABCMeta, type, object)
 
 
-def dump(value: Any, namespace: dict[str, Any], *, sharing: bool = False) -> Pickled:
+def _given_to(member: Any) -> dict[str, Any]:
+    """The attributes of an enum member that are not the enum's own."""
+    own = {"__objclass__", "_sort_order_"}
+    return {
+        name: value
+        for name, value in vars(member).items()
+        if name not in own and not (name[0] == name[-1] == "_" and name[1:2] != "_")
+    }
+
+
+def _reduce(obj: Any) -> Any:
+    return obj.__reduce_ex__(PROTOCOL)
+
+
+def _made_of(obj: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """What builds a value that says no more of itself than its name."""
+    cls: Any = type(obj)
+    if cls.__module__ == "typing" and cls.__name__ in ("ParamSpec", "TypeVarTuple"):
+        return cls, (obj.__name__,)
+    if cls.__module__ == "typing" and cls.__name__ == "TypeAliasType":
+        make = functools.partial(cls, type_params=obj.__type_params__)
+        return make, (obj.__name__, obj.__value__)
+    return rebuild.bare_instance, (cls, dict(attributes(obj)))
+
+
+class _Nowhere:
+    def write(self, data: bytes) -> None:
+        """Forget *data*."""
+
+
+def dump(
+    value: Any,
+    namespace: dict[str, Any],
+    *,
+    sharing: bool = False,
+    definitions: dict[int, tuple[type, str]] | None = None,
+) -> Pickled:
     """*value* as a stream with its large buffers apart; nothing large is copied.
 
     Parameters
@@ -132,18 +257,18 @@ def dump(value: Any, namespace: dict[str, Any], *, sharing: bool = False) -> Pic
     namespace
         The globals of the notebook that *value* comes from.
     sharing
-        Whether to tell which mutable objects the value holds.
+        Whether to tell which objects the value holds.
+    definitions
+        Remembers the fingerprints of classes, by id, for several calls.
     """
-    if "cloudpickle" not in sys.modules and not sharing:
+    if "cloudpickle" not in sys.modules:
         try:
             file = io.BytesIO()
-            _PlainPickler(file, PROTOCOL).dump(value)
-            return Pickled(file.getbuffer(), [])
+            plain = _PlainPickler(file, PROTOCOL)
+            plain.dump(value)
+            return Pickled(file.getbuffer(), [], met=Met(_memo(plain)) if sharing else None)
         except (_NotPlain, _pickle.PicklingError, RecursionError):
             pass
-    global _notebook_pickler
-    if _notebook_pickler is None:
-        _notebook_pickler = _make_notebook_pickler()
     buffers: list[memoryview] = []
 
     def out_of_band(buffer: PickleBuffer) -> bool:
@@ -154,50 +279,48 @@ def dump(value: Any, namespace: dict[str, Any], *, sharing: bool = False) -> Pic
         return False
 
     file = io.BytesIO()
-    pickler = _notebook_pickler(file, namespace, out_of_band)
+    known = {} if definitions is None else definitions
+    pickler = _notebook_pickler()(file, namespace, out_of_band, known)
     pickler.dump(value)
-    shared = _mutables(pickler.memo.copy()) if sharing else None
-    return Pickled(file.getbuffer(), buffers, frozenset(pickler.met), shared)
+    met = None
+    if sharing:
+        # The table of reducers is no part of the value.
+        named = pickler.named | {id(pickler.dispatch_table)}
+        met = Met(_memo(pickler), named, pickler.has_classes)
+    return Pickled(file.getbuffer(), buffers, frozenset(pickler.names), met)
 
 
-# What many values hold without sharing anything that could change.
-_IMMUTABLE: tuple[type, ...] = (
-    str,
-    bytes,
-    int,
-    float,
-    complex,
-    tuple,
-    frozenset,
-    type,
-    enum.Enum,
-    types.BuiltinFunctionType,
-    types.ModuleType,
-    types.CodeType,
-    _Globals,
-)
-_IMMUTABLE_FROM = frozenset(
-    {"datetime", "decimal", "fractions", "pathlib", "re", "uuid", "zoneinfo"}
-)
-# Types of elements: singletons that all arrays and frames of the type hold.
-_ELEMENT_TYPES = (("numpy", "dtype"), ("pandas.api.extensions", "ExtensionDtype"))
+def held_outside_classes(value: Any, namespace: dict[str, Any]) -> list[Any]:
+    """The objects in *value* that are not only there as parts of the notebook's classes."""
+    make = _notebook_pickler()
+    pickler = make(_Nowhere(), namespace, lambda buffer: False, {}, look_into_classes=False)
+    pickler.dump(value)
+    return _memo(pickler)
 
 
-def _mutables(memo: dict[int, tuple[int, Any]]) -> dict[int, Any]:
-    immutable = list(_IMMUTABLE)
-    for module, name in _ELEMENT_TYPES:
-        if module in sys.modules:
-            immutable.append(getattr(sys.modules[module], name))
-    kinds = tuple(immutable)
-    return {
-        id(obj): obj
-        for _, obj in memo.values()
-        if not isinstance(obj, kinds)
-        and type(obj).__module__ not in _IMMUTABLE_FROM
-        and not (isinstance(obj, types.FunctionType) and obj.__module__ != "__main__")
-    }
+def _memo(pickler: Any) -> list[Any]:
+    """All objects that *pickler* remembers, and a few of its own."""
+    if _memo_is_visited():
+        return gc.get_referents(pickler)
+    # A million small tuples, and each time there are some more the collector looks at all.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return [obj for _, obj in pickler.memo.copy().values()]
+    finally:
+        if collecting:
+            gc.enable()
 
 
-def load(stream: bytes | memoryview, buffers: Iterable[Any]) -> Any:
+@functools.cache
+def _memo_is_visited() -> bool:
+    """Whether the garbage collector of this Python sees what a pickler remembers."""
+    pickler = _pickle.Pickler(io.BytesIO())
+    probe: list[Any] = []
+    pickler.dump(probe)
+    return any(each is probe for each in gc.get_referents(pickler))
+
+
+def load(stream: bytes | bytearray | memoryview, buffers: Iterable[Any]) -> Any:
     """The value that *stream* and *buffers* say; run within `rebuild.loading_into`."""
     return _pickle.loads(stream, buffers=buffers)

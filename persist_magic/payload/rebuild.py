@@ -6,22 +6,51 @@ already has is used, never modified; everything else is left to cloudpickle.
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import functools
 import sys
+import types
+from _thread import allocate_lock
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+NOTEBOOK = "__main__"
+
 
 @dataclass
 class Loading:
-    """One load: into which namespace, and what there is to say about it."""
+    """One load of some streams: into which namespace, and what there is to say about it."""
 
     namespace: dict[str, Any]
     notices: list[str] = field(default_factory=list)
-    resolved: set[int] = field(default_factory=set)  # ids of classes that keep their state
+    # By id, with the object itself: an id must not become another's.
+    kept: dict[int, type] = field(default_factory=dict)  # classes that keep their state
+    made: dict[int, type] = field(default_factory=dict)  # classes that this stream builds
+    singletons: dict[str, Any] = field(default_factory=dict)
+    _definitions: dict[int, tuple[type, str]] = field(default_factory=dict)
+
+    def definition(self, cls: type) -> str:
+        """The fingerprint of the definition of *cls*, which nobody changes meanwhile."""
+        if id(cls) not in self._definitions:
+            self._definitions[id(cls)] = (cls, definition_of(cls))
+        return self._definitions[id(cls)][1]
+
+    def notice(self, words: str) -> None:
+        """Say *words*, once."""
+        if words not in self.notices:
+            self.notices.append(words)
+
+    def end_stream(self, *, complete: bool) -> None:
+        """No stream to come may change the classes that this one built, or use unfinished ones."""
+        if complete:
+            self.kept.update(self.made)
+        else:
+            for cls in self.made.values():
+                _forget(cls)
+        self.made.clear()
 
 
 _loading: ContextVar[Loading | None] = ContextVar("persist_loading", default=None)
@@ -29,7 +58,7 @@ _loading: ContextVar[Loading | None] = ContextVar("persist_loading", default=Non
 
 def main_namespace() -> dict[str, Any]:
     """The globals of `__main__`: where notebook code lives when nothing else is said."""
-    return sys.modules["__main__"].__dict__
+    return sys.modules[NOTEBOOK].__dict__
 
 
 @contextlib.contextmanager
@@ -47,59 +76,153 @@ def _current() -> Loading:
     return _loading.get() or Loading(main_namespace())
 
 
+# ---- functions
+
+
 def notebook_globals() -> dict[str, Any]:
     """The globals that notebook functions share."""
     return _current().namespace
 
 
+def notebook_function(
+    code: types.CodeType, closure: tuple[types.CellType, ...] | None
+) -> types.FunctionType:
+    """A function of *code* whose globals are those of the notebook."""
+    return types.FunctionType(code, notebook_globals(), None, None, closure)
+
+
+def set_function_state(function: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """Give a notebook function that was just built its attributes, and its globals nothing."""
+    attributes, slots = state
+    function.__dict__.update(attributes)
+    # They are here now; a function that uses `xml.dom` holds no more than `xml`.
+    del slots["_cloudpickle_submodules"]
+    for own, saved in zip(function.__closure__ or (), slots.pop("__closure__") or (), strict=True):
+        with contextlib.suppress(ValueError):  # a variable that has no value
+            own.cell_contents = saved.cell_contents
+    for name, value in slots.items():
+        setattr(function, name, value)
+
+
+# ---- classes
+
+
 def notebook_class(
-    make: Callable[..., type], args: tuple[Any, ...], qualname: str, definition: str
+    make: Callable[..., type],
+    args: tuple[Any, ...],
+    qualname: str,
+    definition: str,
+    superseded: bool,
 ) -> type:
-    """The class that cloudpickle's *make* would build of *args*, or the one that is here already.
+    """The class that *make* would build of *args*, or the one that is here already.
 
     Parameters
     ----------
+    make, args
+        `new_class` or one of cloudpickle's. The last argument but one is the tracker id, which
+        names one class in all processes that it has been through.
     qualname, definition
         Of the class where it was saved: its qualified name and its fingerprint.
+    superseded
+        Whether its name meant another class there: that of an earlier run of its cell, or what
+        a decorator made of it.
     """
     from cloudpickle import cloudpickle
 
     loading = _current()
-    # The tracker id, which names one class in all processes that it has been through, is the last
-    # but one argument of both of cloudpickle's skeleton makers.
     tracker = args[-2]
     here = find_class(loading.namespace, qualname)
-    if here is not None and definition_of(here) == definition:
+    if here is not None and loading.definition(here) == definition:
         cloudpickle._lookup_class_or_track(tracker, here)
-        loading.resolved.add(id(here))
+        loading.kept[id(here)] = here
         return here
     known: type | None = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracker)
-    if known is not None:
-        loading.resolved.add(id(known))
-        if definition_of(known) != definition:
-            loading.notices.append(f"class {qualname!r} was changed in the job; yours is kept")
+    if known is not None and id(known) in loading.made:
         return known
-    if here is not None:
-        loading.notices.append(
-            f"class {qualname!r} here differs from the job's: what comes back keeps the job's class"
-        )
-    return make(*args)
+    if here is not None and not superseded:
+        mine = "yours is kept" if known is here else "what comes back keeps the job's class"
+        loading.notice(f"class {qualname!r} here differs from the job's: {mine}")
+    if known is not None:
+        unseen = here is None and id(known) not in loading.kept
+        if unseen and loading.definition(known) != definition:
+            loading.notice(f"class {qualname!r} was changed in the job: yours is kept")
+        loading.kept[id(known)] = known
+        return known
+    made = make(*args)
+    loading.made[id(made)] = made
+    return made
 
 
 def find_class(namespace: dict[str, Any], qualname: str) -> type | None:
     """The notebook class *qualname* in *namespace*, if there is one."""
-    first, *rest = qualname.split(".")
+    # A class that a function made may still have a name of its own.
+    first, *rest = qualname.rpartition("<locals>.")[2].split(".")
     found = namespace.get(first)
     for part in rest:
         found = vars(found).get(part) if isinstance(found, type) else None
-    if isinstance(found, type) and found.__module__ == "__main__":
+    if isinstance(found, type) and (found.__module__, found.__qualname__) == (NOTEBOOK, qualname):
         return found
     return None
 
 
+def new_class(
+    metaclass: type,
+    name: str,
+    bases: tuple[type, ...],
+    attributes: dict[str, Any],
+    tracker: str,
+    extra: None,
+) -> type:
+    """A class without its methods, made without running what the notebook does to new classes.
+
+    Its metaclass and bases saw the class when the notebook defined it. They are not shown it a
+    second time: it has no attributes yet, and the keywords of its definition are not known.
+    """
+    from cloudpickle import cloudpickle
+
+    maker: Any = abc.ABCMeta if issubclass(metaclass, abc.ABCMeta) else type
+    with _unnoticed(bases):
+        made = maker.__new__(metaclass, name, bases, attributes)
+    found: type = cloudpickle._lookup_class_or_track(tracker, made)
+    return found
+
+
+_one_at_a_time = allocate_lock()
+
+
+@contextlib.contextmanager
+def _unnoticed(bases: tuple[type, ...]) -> Iterator[None]:
+    """Let a class be made of *bases* within the block without `__init_subclass__` of notebook code.
+
+    `type` always calls it, so a substitute stands in its place for this moment.
+    """
+    with _one_at_a_time:
+        hooks = [
+            (cls, vars(cls)["__init_subclass__"])
+            for base in bases
+            for cls in base.__mro__
+            if cls.__module__ == NOTEBOOK and "__init_subclass__" in vars(cls)
+        ]
+        try:
+            for cls, _ in hooks:
+                type.__setattr__(cls, "__init_subclass__", _without_hook(cls))
+            yield
+        finally:
+            for cls, hook in hooks:
+                type.__setattr__(cls, "__init_subclass__", hook)
+
+
+def _without_hook(base: Any) -> classmethod[Any, Any, None]:
+    def __init_subclass__(cls: Any) -> None:
+        # That of a library, further up, still counts.
+        super(base, cls).__init_subclass__()
+
+    return classmethod(__init_subclass__)
+
+
 def set_class_state(cls: type, state: tuple[dict[str, Any], dict[str, Any]]) -> type:
     """Give a class that was just built its attributes; leave one that was here as it is."""
-    if id(cls) in _current().resolved:
+    if id(cls) in _current().kept:
         return cls
     from cloudpickle import cloudpickle
 
@@ -107,20 +230,25 @@ def set_class_state(cls: type, state: tuple[dict[str, Any], dict[str, Any]]) -> 
     return cls
 
 
-def set_function_state(function: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    """Give a notebook function that was just built its attributes, and its globals nothing."""
+def set_enum_state(
+    cls: type,
+    state: tuple[tuple[dict[str, Any], dict[str, Any]], dict[str, dict[str, Any]]],
+) -> type:
+    """`set_class_state`, and the attributes that each member was given when it was made."""
+    of_class, of_members = state
+    if id(cls) not in _current().kept:
+        set_class_state(cls, of_class)
+        for name, attributes in of_members.items():
+            cls.__members__[name].__dict__.update(attributes)  # type: ignore[attr-defined]  # an Enum
+    return cls
+
+
+def _forget(cls: type) -> None:
+    """See to it that nobody finds the class *cls*, which was not completed."""
     from cloudpickle import cloudpickle
 
-    # cloudpickle puts a dict where `__main__` has the module.
-    builtins = function.__globals__.get("__builtins__")
-    cloudpickle._function_setstate(function, state)
-    if builtins is not None:
-        function.__globals__["__builtins__"] = builtins
-
-
-def lru_cached(parameters: dict[str, Any], function: Callable[..., Any]) -> Any:
-    """A `functools.lru_cache` of *function*, empty."""
-    return functools.lru_cache(**parameters)(function)
+    tracker = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS.pop(cls, None)
+    cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.pop(tracker, None)
 
 
 def definition_of(cls: type) -> str:
@@ -128,3 +256,73 @@ def definition_of(cls: type) -> str:
     from persist_magic.fingerprint import fingerprint
 
     return fingerprint(cls, follow_globals=False).digest
+
+
+# ---- other values
+
+
+def notebook_singleton(name: str, make: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """A value that the notebook knows by *name* alone; built of *args* if it is not here."""
+    loading = _current()
+    if name not in loading.singletons:
+        # Types of `typing` remember which module called them.
+        caller = {"__name__": NOTEBOOK, "make": make, "args": args}
+        here, built = loading.namespace.get(name), eval("make(*args)", caller)
+        loading.singletons[name] = here if type(here) is type(built) else built
+    return loading.singletons[name]
+
+
+def bare_instance(cls: type, attributes: dict[str, Any]) -> Any:
+    """An instance of *cls* with *attributes*, made without asking *cls*."""
+    made: Any = object.__new__(cls)
+    for name, value in attributes.items():
+        object.__setattr__(made, name, value)
+    return made
+
+
+def lru_cached(parameters: dict[str, Any], function: Callable[..., Any]) -> Any:
+    """A `functools.lru_cache` of *function*, empty."""
+    return functools.lru_cache(**parameters)(function)
+
+
+def cached_property(function: Callable[[Any], Any], name: str | None) -> Any:
+    """A `functools.cached_property`, with a lock of its own where it has one."""
+    made = functools.cached_property(function)
+    made.attrname = name
+    return made
+
+
+def single_dispatch_method(function: Any, dispatcher: Any) -> Any:
+    """A `functools.singledispatchmethod` of *function*, with all that *dispatcher* knows."""
+    made: Any = functools.singledispatchmethod(function)
+    made.dispatcher = dispatcher
+    return made
+
+
+def single_dispatch(
+    function: Callable[..., Any], others: list[tuple[type, Callable[..., Any]]]
+) -> Any:
+    """A `functools.singledispatch` of *function* and *others*."""
+    made = functools.singledispatch(function)
+    for cls, other in others:
+        made.register(cls, other)
+    return made
+
+
+def shared_random() -> Any:
+    """The generator behind the functions of the module `random`."""
+    import random
+
+    return random._inst
+
+
+def shared_numpy_random() -> Any:
+    """The generator behind the functions of `numpy.random`."""
+    import numpy
+
+    return numpy.random.mtrand._rand
+
+
+def array_as(numbers: Any, dtype: Any) -> Any:
+    """The array *numbers*, read as elements of *dtype*."""
+    return numbers.view(dtype)

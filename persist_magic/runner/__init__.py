@@ -12,4 +12,7 @@ def main() -> None:
 
     from persist_magic.runner.life import run
 
-    sys.exit(run(sys.argv[1]))
+    attempt = sys.argv[1]
+    # The user's code must not take it for an argument of its own.
+    sys.argv[:] = [""]
+    sys.exit(run(attempt))

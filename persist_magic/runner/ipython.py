@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from types import ModuleType
 from typing import Any
@@ -77,9 +76,8 @@ class ZMQInteractiveShell(InteractiveShell):
     def system_raw(self, cmd: str) -> None:
         """Run `!cmd` with the log files as its outputs, in order with Python's own text."""
         flush()
-        expanded = self.var_expand(cmd, depth=1)
-        code = subprocess.call(expanded, shell=True, executable=os.environ.get("SHELL") or None)
-        self.user_ns["_exit_code"] = code
+        # By sh, as in a notebook, whatever the user's login shell is.
+        self.user_ns["_exit_code"] = subprocess.call(self.var_expand(cmd, depth=1), shell=True)
 
     system = system_raw
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from persist_magic.runner.streams import flush
+from persist_magic.runner.streams import flush, out_of_the_way
 
 # Beyond these, displays are counted and no longer kept.
 MOST_EVENTS = 20_000
@@ -105,7 +105,7 @@ class Journal:
         try:
             if self._fd < 0:
                 flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-                self._fd = os.open(self._path, flags, 0o600)
+                self._fd = out_of_the_way(os.open(self._path, flags, 0o600))
             os.write(self._fd, line)
             self._bytes += len(line)
         except OSError:

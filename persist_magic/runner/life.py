@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
+import faulthandler
 import os
 import sys
 import time
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any
 
 from persist_magic import facts
 from persist_magic.blobs import BlobIndex
 from persist_magic.errors import PersistError
-from persist_magic.jobdir import Cancelled, Finished, Request, Started
+from persist_magic.jobdir import Cancelled, Finished, Request, Started, write_heartbeat
 from persist_magic.machine import ProcessId
 from persist_magic.runner import partial
 from persist_magic.runner.cell import file_name, run_cell
+from persist_magic.runner.failure import cut_down, describe
+from persist_magic.runner.imports import module_path
 from persist_magic.runner.journal import Journal
 from persist_magic.runner.outputs import CALL, ERROR, VALUE, Before, save_outputs
 from persist_magic.runner.shell import LazyShell
 from persist_magic.runner.stopping import JobTerminated, Stopping
 from persist_magic.runner.streams import flush, open_streams
 
-# An exception may carry a whole data set in its arguments.
-_LONGEST_MESSAGE = 10_000
-_LONGEST_TRACEBACK = 200_000
+# Put by at the start: on a disk that fills up there is still room to say how the job ended.
+RESERVE = "reserve"
+_RESERVED = 32 << 10
 
 
 def run(attempt_directory: str) -> int:
@@ -36,6 +40,12 @@ def run(attempt_directory: str) -> int:
     if request is None:
         print(f"persist: {job / 'request.json'} cannot be read", file=sys.stderr)
         return 1
+    # A crash in C code is told in the log.
+    faulthandler.enable(file=2)
+    try:
+        facts.write_new(attempt / RESERVE, bytes(_RESERVED), sync=False)
+    except OSError:
+        pass  # full already; or an attempt that is run by hand once more
     me = ProcessId.of(os.getpid())
     Started(me.to_json() if me else {}, started, _scheduler()).write(attempt)
     return _Life(request, job, attempt, started).live()
@@ -52,7 +62,8 @@ def _scheduler() -> dict[str, Any]:
 class _Life:
     def __init__(self, request: Request, job: Path, attempt: Path, started: float) -> None:
         self.request, self.job, self.attempt = request, job, attempt
-        self.started = started
+        self.started = self.ended = started
+        self.file = file_name(request.name)
         self.owner = os.getpid()
         self.main = self._new_main()
         self.namespace = self.main.__dict__
@@ -72,28 +83,49 @@ class _Life:
 
     def live(self) -> int:
         open_streams(self.journal.mark)
-        sys.path[:] = self.request.sys_path or sys.path
+        sys.path[:] = module_path(self.request.sys_path, self.request.cwd)
         partial.open_for(self.attempt, self.index)
         if self.request.shell:
             self.shell.install()
         value: Any = None
         error: BaseException | None = None
         try:
-            self.stopping.start()
-            # Whoever cancels writes first and looks then; so does this.
-            if Cancelled.FILE in facts.listing(self.job):
-                raise JobTerminated("cancelled before it started")
-            call = self._load_inputs()
-            value = self._run(call)
-            self.shell.cell_ended()
+            try:
+                self.stopping.start()
+                # Whoever cancels writes first and looks then; so does this.
+                if self._cancelled():
+                    raise JobTerminated("cancelled before it started")
+                call = self._load_inputs()
+                value = self._run(call)
+                self.shell.cell_ended()
+            finally:
+                self.stopping.left()
         except BaseException as caught:
             error = caught
-        self.stopping.left()
+            # The first call may have been cut short by the request to stop.
+            self.stopping.left()
         if os.getpid() != self.owner:
-            # A child that the cell forked and that ran on to here: it has no say in the job.
-            flush()
-            os._exit(1 if error is not None else 0)
-        return self._finish(value, error)
+            return self._end_child(error)
+        try:
+            code = self._finish(value, error)
+        except BaseException as failure:
+            # What the user's objects do when they are looked at must not cost the last word.
+            self._say("failed", describe(failure, self.file))
+            code = 1
+        self.stopping.over()
+        return code
+
+    def _end_child(self, error: BaseException | None) -> int:
+        """End a child that the cell forked and that ran on to here: it has no say in the job."""
+        if error is None:
+            return 0
+        if isinstance(error, SystemExit):
+            raise error
+        print(describe(error, self.file)["traceback"], end="", file=sys.stderr)
+        return 1
+
+    def _cancelled(self) -> bool:
+        return Cancelled.FILE in facts.listing(self.job)
 
     # ---- before
 
@@ -123,60 +155,63 @@ class _Life:
 
     # ---- signs of life
 
-    def _beat(self) -> None:
-        facts.replace(self.attempt / "heartbeat", f"{time.time():.3f}\n".encode())
+    def _beat(self, saving: bool) -> None:
+        write_heartbeat(self.attempt, saving=saving)
 
     def _taken_over(self) -> None:
         """Keep what there is in mid-run, from the helper thread, and end the process."""
         self.notes.append("taken in mid-run: the main thread did not stop in time")
-        code = self._finish(None, JobTerminated(self.stopping.why))
-        flush()
-        os._exit(code)
+        code = 1
+        try:
+            self._finish(None, JobTerminated(self.stopping.why))
+            flush()
+        finally:
+            os._exit(code)
 
     # ---- after
 
     def _finish(self, value: Any, error: BaseException | None) -> int:
-        ended = time.time()
+        self.ended = time.time()
+        # The user's code may have set one under which nothing can be written here.
+        os.umask(0o077)
         if error is None and value is not None:
             self._note_result(value)
         flush()
         self.journal.close()
         values, roles = self._what_comes_back(value, error)
-        report: dict[str, Any] | None = None
+        report = None
         if error is not None and not isinstance(error, JobTerminated):
-            report = _describe(error, file_name(self.request.name))
-        manifest = self._save(values, roles)
-        outcome = "done"
-        if isinstance(error, JobTerminated):
-            outcome = "terminated"
-        elif error is not None:
-            outcome = "failed"
-        if outcome == "done" and any("no space" in f["reason"] for f in _failures(manifest)):
-            outcome = "failed"
-            report = {
-                "type": "NoSpace",
-                "message": "the disk is full: not all results could be saved",
-            }
-        why = (
-            ("time limit" if self.stopping.why == "time limit" else "signal")
-            if (outcome == "terminated")
-            else ""
-        )
-        usage = _usage()
-        Finished(outcome, self.started, ended, report, why, usage[0], usage[1], self.notes).write(
-            self.attempt
-        )
-        if why == "time limit":
+            report = describe(error, self.file)
+        not_saved = self._save(values, roles)
+        # Ending a job breaks the pipes and children it uses: errors that come of it are the end.
+        if error is not None and (report is None or self.stopping.why or self._cancelled()):
+            if report is not None:
+                print(report["traceback"], end="", file=sys.stderr, flush=True)
+            why = "time limit" if self.stopping.why == "time limit" else "signal"
+            self._say("terminated", why=why)
             _end_children(self.request.id)
-        return 0 if outcome == "done" else 1
+            return 1
+        if report is None and not_saved:
+            report = {"type": "NotSaved", "message": not_saved}
+        self._say("failed" if report else "done", report)
+        return 1 if report else 0
+
+    def _say(self, outcome: str, error: dict[str, Any] | None = None, why: str = "") -> None:
+        """Write the last word, in short where the disk is full."""
+        cpu, peak = _usage()
+        last = Finished(outcome, self.started, self.ended, error, why, cpu, peak, self.notes)
+        reserve = self.attempt / RESERVE
+        try:
+            last.write(self.attempt)
+        except OSError:
+            reserve.unlink(missing_ok=True)
+            short = cut_down(error) if error else None
+            dataclasses.replace(last, error=short, notes=self.notes[:5]).write(self.attempt)
+        reserve.unlink(missing_ok=True)
 
     def _note_result(self, value: Any) -> None:
         try:
-            if self.shell.shell is None and type(value).__module__ == "builtins":
-                self.journal.display("result", {"text/plain": repr(value)})
-            elif self.request.shell:
-                data, metadata = self.shell.made().display_formatter.format(value)
-                self.journal.display("result", data, metadata)
+            self.shell.result(value)
         except Exception as error:
             self.notes.append(f"the value could not be shown: {type(error).__name__}: {error}")
 
@@ -203,56 +238,26 @@ class _Life:
         for name in (*bound, *changed):
             values[name] = self.namespace[name]
             roles[name] = "bound" if name in bound else "changed"
-        self.notes.extend(f"{name!r} was deleted in the job" for name in self.before.deleted())
+        self.notes.extend(
+            f"{name!r} was deleted in the job; it stays in the notebook"
+            for name in self.before.deleted()
+        )
         return values, roles
 
-    def _save(self, values: dict[str, Any], roles: dict[str, str]) -> dict[str, Any]:
+    def _save(self, values: dict[str, Any], roles: dict[str, str]) -> str:
+        """Save *values*; why the job cannot count as done, empty if it can."""
         try:
-            return save_outputs(values, self.namespace, self.attempt / "outputs", self.index, roles)
+            manifest = save_outputs(
+                values, self.namespace, self.attempt / "outputs", self.index, roles
+            )
         except Exception as error:
-            self.notes.append(f"the results could not be saved: {type(error).__name__}: {error}")
-            return {"failures": {"*": {"reason": str(error)}}}
-
-
-def _failures(manifest: dict[str, Any]) -> list[dict[str, Any]]:
-    return list(manifest.get("failures", {}).values())
-
-
-def _describe(error: BaseException, file: str) -> dict[str, Any]:
-    """*error* in words: the runner's own frames left out."""
-    import traceback
-
-    found: TracebackType | None = error.__traceback__
-    while found is not None and found.tb_frame.f_code.co_filename != file:
-        found = found.tb_next
-    shown = found or _outside_runner(error.__traceback__)
-    try:
-        lines = traceback.format_exception(type(error), error, shown)
-    except Exception as failure:
-        lines = [f"{type(error).__name__} (its traceback cannot be shown: {failure!r})\n"]
-    try:
-        message = str(error)
-    except Exception as failure:
-        message = f"<its message cannot be shown: {failure!r}>"
-    return {
-        "type": type(error).__qualname__,
-        "message": _cut(message, _LONGEST_MESSAGE),
-        "traceback": _cut("".join(lines), _LONGEST_TRACEBACK),
-    }
-
-
-def _outside_runner(found: TracebackType | None) -> TracebackType | None:
-    here = os.path.dirname(__file__)
-    while found is not None and found.tb_frame.f_code.co_filename.startswith(here):
-        found = found.tb_next
-    return found
-
-
-def _cut(text: str, longest: int) -> str:
-    if len(text) <= longest:
-        return text
-    half = longest // 2
-    return f"{text[:half]}\n… {len(text) - longest} characters left out …\n{text[-half:]}"
+            words = f"the results could not be saved: {type(error).__name__}: {error}"
+            self.notes.append(words)
+            return words
+        for failure in manifest["failures"].values():
+            if "no space" in failure["reason"]:
+                return "the disk is full: not all results could be saved"
+        return ""
 
 
 def _usage() -> tuple[float, int]:

@@ -51,9 +51,13 @@ class Before:
 
         changed = []
         for name in left:
-            now = fingerprint(
-                self._namespace[name], namespace=self._namespace, follow_globals=False
-            )
+            value = self._namespace[name]
+            try:
+                now = fingerprint(value, namespace=self._namespace, follow_globals=False)
+            except Exception:
+                # It cannot be compared now; it comes back, or the reason why it cannot be saved.
+                changed.append(name)
+                continue
             if now.unstable or now.digest != self._sent[name]:
                 changed.append(name)
         return changed

@@ -7,15 +7,12 @@ Most cells need no shell, and making one costs more than many of them take. `get
 from __future__ import annotations
 
 import builtins
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from persist_magic.runner.imports import after_import
 from persist_magic.runner.journal import Journal
 
 _INLINE = "module://matplotlib_inline.backend_inline"
@@ -33,6 +30,7 @@ class LazyShell:
         self._main = main
         self._journal = journal
         self._making = False
+        self._offered = False
         self.shell: Any = None
         self.proxy = _Proxy(self.made)
 
@@ -42,8 +40,8 @@ class LazyShell:
         os.environ.setdefault("MPLBACKEND", _INLINE)
         builtins.get_ipython = self.get_ipython  # type: ignore[attr-defined]  # as IPython does
         builtins.display = self.display  # type: ignore[attr-defined]  # as IPython does
-        builtins.input = _no_input
-        sys.meta_path.insert(0, _AfterImport("IPython", self.made))
+        self._offered = True
+        after_import("IPython", lambda module: self.made())
 
     def get_ipython(self) -> Any:
         """The shell; until one is made, a stand-in that makes it on its first use."""
@@ -70,6 +68,14 @@ class LazyShell:
             self.shell = shell
         return self.shell
 
+    def result(self, value: Any) -> None:
+        """Note *value* in the journal, as a notebook shows the value of a cell."""
+        if self.shell is None and _shown_as_repr(value):
+            self._journal.display("result", {"text/plain": repr(value)})
+        elif self._offered:
+            data, metadata = self.made().display_formatter.format(value)
+            self._journal.display("result", data, metadata)
+
     def cell_ended(self) -> None:
         """Do what a notebook does after a cell: show the figures that are still open."""
         if self.shell is not None:
@@ -77,8 +83,26 @@ class LazyShell:
             self.shell.events.trigger("post_run_cell", None)
 
 
-def _no_input(prompt: object = "") -> str:
-    raise EOFError("a background job cannot ask for input: pass the answer in a variable")
+# What these are shown as needs no IPython to know.
+_SCALARS = (int, float, complex, bool, str, bytes)
+_CONTAINERS = (list, tuple, dict)
+_WIDTH = 75
+
+
+def _shown_as_repr(value: Any) -> bool:
+    """Whether IPython shows *value* as its repr, known without asking it."""
+    if type(value) not in _CONTAINERS:
+        return type(value) in _SCALARS
+    return _all_plain(value) and len(repr(value)) <= _WIDTH
+
+
+def _all_plain(value: Any) -> bool:
+    if type(value) not in _CONTAINERS:
+        return value is None or (type(value) in _SCALARS)
+    if len(value) > _WIDTH:
+        return False
+    items = (*value.keys(), *value.values()) if type(value) is dict else value
+    return all(_all_plain(item) for item in items)
 
 
 class _Proxy:
@@ -97,27 +121,3 @@ class _Proxy:
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(object.__getattribute__(self, "_made")(), name, value)
-
-
-class _AfterImport(importlib.abc.MetaPathFinder):
-    """Calls back once, right after the module *name* has been imported."""
-
-    def __init__(self, name: str, then: Callable[[], Any]) -> None:
-        self._name, self._then = name, then
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if name != self._name:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.loader is not None:
-            execute, then = spec.loader.exec_module, self._then
-
-            def exec_module(module: ModuleType) -> None:
-                execute(module)
-                then()
-
-            spec.loader.exec_module = exec_module  # type: ignore[method-assign]  # this one spec's
-        return spec

@@ -15,8 +15,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from persist_magic.runner.streams import out_of_the_way
+
 TICK = 0.2
 HEARTBEAT = 15.0
+# While it saves, whoever wants it ended waits for the next sign.
+SAVING_HEARTBEAT = 1.0
 # How long the main thread may take to leave the user's code.
 PATIENCE = 3.0
 
@@ -33,7 +37,8 @@ class Stopping:
     tick
         Called in the helper thread every `TICK` seconds.
     beat
-        Called there at once and every `HEARTBEAT` seconds.
+        Called there at once and every `HEARTBEAT` seconds, with False; while the job is saving,
+        every `SAVING_HEARTBEAT` seconds, with True.
     take_over
         Called there when the main thread does not stop; must not return.
     limit
@@ -43,22 +48,25 @@ class Stopping:
     def __init__(
         self,
         tick: Callable[[], None],
-        beat: Callable[[], None],
+        beat: Callable[[bool], None],
         take_over: Callable[[], None],
         limit: float | None,
     ) -> None:
         self._tick, self._beat, self._take_over = tick, beat, take_over
         self._limit = limit
         self._deadline: float | None = None
+        self._owner = os.getpid()
         self.why = ""  # "signal" or "time limit" once the job was asked to stop
         self._asked = False
         self._out = False  # whether the main thread has left the user's code
         self._lock = _thread.allocate_lock()  # held by the one that saves
+        self._holds_lock = False  # whether that is the main thread
+        self._over = False  # whether all is saved
         self._reader = self._writer = -1
 
     def start(self) -> None:
         """Listen from now on; called in the main thread."""
-        self._reader, self._writer = os.pipe()
+        self._reader, self._writer = map(out_of_the_way, os.pipe())
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
         if self._limit is not None:
@@ -97,29 +105,38 @@ class Stopping:
     def left(self) -> None:
         """The main thread has left the user's code and sees to the end from now on.
 
-        Never returns where the helper thread was first.
+        Never returns where the helper thread was first. In a forked child it does nothing. May be
+        called again, for `JobTerminated` can be raised in the middle of the first call.
         """
+        if os.getpid() != self._owner or self._holds_lock:
+            return
         self._out = True
         if not self._lock.acquire(blocking=False):
             while True:
                 time.sleep(1.0)
+        self._holds_lock = True
+        # Asked to stop it was by now, or it ends anyway.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._quietly(lambda: self._beat(True))
+
+    def over(self) -> None:
+        """All is saved: what is left of the process may be ended by any signal."""
+        self._over = True
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def _watch(self) -> None:
-        next_beat = 0.0
+        last_beat = 0.0
         asked = 0.0
         while True:
-            try:
-                ready, _, _ = select.select([self._reader], [], [], TICK)
-                data = os.read(self._reader, 64) if ready else b""
-            except (OSError, ValueError):
-                data = b""  # the user's code closed it: the clock and the handler remain
-                time.sleep(TICK)
+            heard = self._listen()
             now = time.monotonic()
-            if now >= next_beat:
-                next_beat = now + HEARTBEAT
-                self._quietly(self._beat)
+            pause = SAVING_HEARTBEAT if self._out else HEARTBEAT
+            if now - last_beat >= pause and not self._over:
+                last_beat = now
+                self._quietly(lambda: self._beat(self._out))
             self._quietly(self._tick)
-            if not asked and (signal.SIGTERM in data or self._asked):
+            if not asked and (signal.SIGTERM in heard or self._asked):
                 asked = now
             if not asked and self._deadline is not None and now >= self._deadline:
                 asked = now
@@ -128,8 +145,25 @@ class Stopping:
             if asked and not self._out and now - asked > PATIENCE:
                 if self._lock.acquire(blocking=False):
                     self.why = self.why or "signal"
+                    _thread.start_new_thread(self._beat_on, ())
                     self._take_over()
                 return
+
+    def _listen(self) -> bytes:
+        """The numbers of the signals that came within `TICK` seconds, as far as they are heard."""
+        try:
+            ready, _, _ = select.select([self._reader], [], [], TICK)
+            return os.read(self._reader, 64) if ready else b""
+        except (OSError, ValueError):
+            # The user's code closed it: the clock and the handler remain.
+            self._reader = -1
+            time.sleep(TICK)
+            return b""
+
+    def _beat_on(self) -> None:
+        while True:
+            self._quietly(lambda: self._beat(True))
+            time.sleep(SAVING_HEARTBEAT)
 
     def _quietly(self, action: Callable[[], None]) -> None:
         with self._fork_lock:

@@ -1,4 +1,4 @@
-"""sys.stdout and sys.stderr of a job. Knows file descriptors 1 and 2, which are the log files.
+"""The standard streams of a job. Knows file descriptors 1 and 2, which are the log files.
 
 Nothing stands between the job and its logs: children and C code write to the same files. Python's
 own text is kept in whole lines, so that threads do not tear each other's lines apart.
@@ -6,10 +6,14 @@ own text is kept in whole lines, so that threads do not tear each other's lines 
 
 from __future__ import annotations
 
+import builtins
 import io
 import os
 import sys
 from collections.abc import Callable
+from typing import NoReturn
+
+from persist_magic.runner.imports import after_import
 
 
 class LogStream(io.TextIOWrapper):
@@ -65,3 +69,21 @@ def open_streams(took_over: Callable[[], None]) -> None:
             setattr(sys, name, stream)
     # A child would write what its parent holds back a second time.
     os.register_at_fork(before=flush)
+    builtins.input = _no_input
+    after_import("getpass", lambda module: setattr(module, "getpass", _no_input))
+
+
+def _no_input(prompt: object = "", stream: object = None) -> NoReturn:
+    raise EOFError("a background job cannot ask for input: pass the answer in a variable")
+
+
+def out_of_the_way(fd: int) -> int:
+    """*fd* under a high number: code that closes all that it did not open stops short of it."""
+    import fcntl
+
+    try:
+        high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 512)
+    except OSError:
+        return fd
+    os.close(fd)
+    return high

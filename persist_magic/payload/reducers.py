@@ -1,0 +1,141 @@
+"""How to save what neither its library nor cloudpickle saves well. Knows types by their names.
+
+A reducer answers like `__reduce__`; None says that the usual way is right after all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from persist_magic.payload import rebuild
+
+PROTOCOL = 5
+# Smaller buffers cost less inside the stream than as files of their own.
+OUT_OF_BAND_FROM = 256 << 10
+
+Reducer = Callable[[Any], "tuple[Any, ...] | str | None"]
+
+
+def _lru_cache(wrapper: Any) -> tuple[Any, ...] | None:
+    # Pickle takes any wrapper for importable; one of the notebook would fail to load.
+    if _is_importable(wrapper):
+        return None
+    return rebuild.lru_cached, (wrapper.cache_parameters(), wrapper.__wrapped__)
+
+
+def _is_importable(value: Any) -> bool:
+    found: Any = sys.modules.get(value.__module__) if value.__module__ != "__main__" else None
+    for part in getattr(value, "__qualname__", "").split("."):
+        found = getattr(found, part, None)
+    return found is value
+
+
+def _cached_property(value: Any) -> tuple[Any, ...]:
+    # Until Python 3.11 it holds a lock.
+    return rebuild.cached_property, (value.func, value.attrname)
+
+
+def single_dispatch(function: Any) -> tuple[Any, ...] | None:
+    """How to save *function* if `functools.singledispatch` made it, which keeps weak references."""
+    if function.__globals__ is not functools.__dict__ or not hasattr(function, "_clear_cache"):
+        return None
+    first, *others = function.registry.items()
+    return rebuild.single_dispatch, (first[1], others)
+
+
+def _single_dispatch_method(value: Any) -> tuple[Any, ...]:
+    return rebuild.single_dispatch_method, (value.func, value.dispatcher)
+
+
+def _dataclass_sentinel(value: Any) -> str:
+    # They are compared by identity, and say nothing of where they are.
+    return next(name for name, each in vars(dataclasses).items() if each is value)
+
+
+def _random(generator: Any) -> tuple[Any, ...] | None:
+    # `choice` and `seed`, imported from `random`, work on one generator that the job has too.
+    if generator is sys.modules["random"]._inst:
+        return rebuild.shared_random, ()
+    return None
+
+
+def _numpy_random(generator: Any) -> tuple[Any, ...] | None:
+    if generator is sys.modules["numpy"].random.mtrand._rand:
+        return rebuild.shared_numpy_random, ()
+    return None
+
+
+def _array(array: Any) -> tuple[Any, ...] | None:
+    """Large arrays that numpy would put into the stream: dates, and those with gaps."""
+    kind = array.dtype.kind
+    if array.nbytes < OUT_OF_BAND_FROM or kind not in "biufcmMSUV" or array.dtype.hasobject:
+        return None
+    if not _has_no_gaps(array):
+        dense = array.copy(order="K")
+        dense.flags.writeable = array.flags.writeable
+        array = dense
+    elif kind not in "mM":
+        return None
+    if kind in "mM":
+        return rebuild.array_as, (array.view("i8"), array.dtype)
+    reduced: tuple[Any, ...] = array.__reduce_ex__(PROTOCOL)
+    return reduced
+
+
+def _has_no_gaps(array: Any) -> bool:
+    if array.flags.c_contiguous or array.flags.f_contiguous:
+        return True
+    axes = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+    return bool(array.transpose(axes).flags.c_contiguous)
+
+
+def _pandas_index(index: Any) -> Any:
+    """With its own view of its data: frames share an index, or its data, and never change it."""
+    make, (cls, parts), *rest = index.__reduce__()
+    fresh = {name: _fresh(part) for name, part in parts.items()}
+    return make, (cls, fresh), *rest
+
+
+def _fresh(part: Any) -> Any:
+    if isinstance(part, list):
+        return [_fresh(each) for each in part]
+    return part.view() if hasattr(part, "dtype") and hasattr(part, "view") else part
+
+
+# A name is a module that has the type, and its name there; a type whose module was never imported
+# has no values.
+_EXACT: dict[str, Reducer] = {
+    "functools._lru_cache_wrapper": _lru_cache,
+    "functools.cached_property": _cached_property,
+    "functools.singledispatchmethod": _single_dispatch_method,
+    "dataclasses._MISSING_TYPE": _dataclass_sentinel,
+    "dataclasses._KW_ONLY_TYPE": _dataclass_sentinel,
+    "dataclasses._HAS_DEFAULT_FACTORY_CLASS": _dataclass_sentinel,
+    "numpy.ndarray": _array,
+    "numpy.random.RandomState": _numpy_random,
+    "random.Random": _random,
+}
+_FAMILIES: dict[str, Reducer] = {
+    "pandas.Index": _pandas_index,
+}
+
+
+def _find(name: str) -> Any:
+    module, _, attribute = name.rpartition(".")
+    return getattr(sys.modules.get(module), attribute, None)
+
+
+def reducer_of(kind: type) -> Reducer | None:
+    """What saves values of type *kind* better than the usual way; None if that is good."""
+    for name, reducer in _EXACT.items():
+        if _find(name) is kind:
+            return reducer
+    for name, reducer in _FAMILIES.items():
+        base = _find(name)
+        if base is not None and issubclass(kind, base):
+            return reducer
+    return None
