@@ -210,7 +210,7 @@ def _main(given: dict[str, Any]) -> None:
     warm.fetch(60)
     for number in itertools.count(1):
         root = base / f"{number}" / ".persist"
-        root.parent.mkdir()
+        root.parent.mkdir(parents=True)
         if given["template"]:
             copy_tree(Path(given["template"]), root)
         outcome = _one(given, number, root)

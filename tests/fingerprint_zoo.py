@@ -1,7 +1,7 @@
 """The values of `zoo/*.txt`, and the process that takes their fingerprints.
 
 Run as `python -c "from fingerprint_zoo import main; main()"`, so that `__main__` is empty like that
-of a kernel. Reads what to do as JSON on its standard input, and answers in JSON.
+of a kernel. Reads what to do as a line of JSON on its standard input, and answers in JSON.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def answer(
     Parameters
     ----------
     directory
-        Where the first process writes pickled values, and another one finds them.
+        Where the first process writes pickled values, and the other finds them once a line is
+        on its standard input.
     offset, file_name
         Where the code of the cases seems to stand.
     """
@@ -106,12 +107,6 @@ def answer(
         return f"unstable: {result.unstable}" if result.unstable else result.digest
 
     answers: dict[str, dict[str, Any]] = {case.name: {} for case in cases}
-    if not first:
-        # While nothing here could be taken for what is loaded.
-        for case in cases:
-            if case.pickles:
-                value = cloudpickle.loads((directory / case.name).read_bytes())
-                answers[case.name]["loaded"] = take(value)
     for number, case in enumerate(cases):
         about = answers[case.name]
         value = run(case.source, number)
@@ -124,17 +119,25 @@ def answer(
             about["changed"] = [
                 take(run(case.source.replace(old, new), number)) for old, new in case.changes
             ]
+    if not first:
+        # Nothing that stands here may be taken for what is loaded.
+        run("value = None", 0)
+        sys.stdin.readline()
+        for case in cases:
+            if case.pickles:
+                value = cloudpickle.loads((directory / case.name).read_bytes())
+                answers[case.name]["loaded"] = take(value)
     return answers
 
 
 def question(cases: list[Case], directory: Path, **others: object) -> str:
-    """What `main` reads, for `answer`."""
+    """The line that `main` reads, for `answer`."""
     asked = {"cases": [asdict(case) for case in cases], "directory": str(directory), **others}
-    return json.dumps(asked)
+    return json.dumps(asked) + "\n"
 
 
 def main() -> None:
-    asked = json.load(sys.stdin)
+    asked = json.loads(sys.stdin.readline())
     cases = [Case(**each) for each in asked.pop("cases")]
     directory = Path(asked.pop("directory"))
     json.dump(answer(cases, directory, **asked), sys.stdout)

@@ -1,19 +1,22 @@
-"""Death, Ctrl-C and a full disk at each file-system operation of a submission, and of a job's end."""
+"""Death, Ctrl-C and a full disk, at each file-system operation of a submission and of a job."""
 
 from __future__ import annotations
 
 import os
+import signal
 import zlib
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
-from crashing import DATA, Buffer, Outcome, checksum, submissions, train
+from crashing import DATA, KILL_AT, Buffer, Outcome, checksum, doubled, submissions, train
 from persist_magic import Job, JobStatus, persist
 from persist_magic import facts as files
+from persist_magic.jobdir import Attempt, attempt_directory
 from persist_magic.store import Store
 from waiting import wait_until
 
@@ -21,44 +24,42 @@ T = TypeVar("T")
 # How many jobs run at once.
 AT_ONCE = 4
 
-# name of the case: are its inputs a blob, is that known by another job, is a finished job replaced
-CASES = {
-    "in a new root": (False, False, False),
-    "with an array": (True, False, False),
-    "with a known array in place of a finished job": (True, True, True),
-}
+
+@dataclass(frozen=True)
+class Case:
+    """A submission of the job `train`, and the root in which it is made."""
+
+    array: bool  # its input is a blob
+    template: Path | None = None  # the root as it is before, if it is; it has the job `other`
+    old: str | None = None  # the finished job that is replaced; the input was `other`'s, too
+
+    def ends(self, mode: str, base: Path) -> list[Outcome]:
+        """What *mode* makes of it at each operation."""
+        replace = self.old is not None
+        found = list(
+            submissions(mode, base, template=self.template, array=self.array, replace=replace)
+        )
+        # Fewer would mean that the operations are not seen.
+        assert len(found) > 30
+        return found
+
+    def old_is_intact(self, job: Job | None) -> bool:
+        """Whether *job* is what there was before, with its result."""
+        if job is None or self.old is None:
+            return job is None and self.old is None
+        return job.id == self.old and job.fetch() == checksum(len, array=self.array)
 
 
-@pytest.fixture(params=CASES.values(), ids=CASES.keys())
-def case(request: pytest.FixtureRequest) -> tuple[bool, bool, bool]:
-    """One of CASES."""
-    found: tuple[bool, bool, bool] = request.param
-    return found
-
-
-@pytest.fixture
-def template(case: tuple[bool, bool, bool], tmp_path: Path, root: Path) -> Path | None:
-    """The root in which the submissions of *case* are made; None: there is none yet."""
-    array, known, replaces = case
-    if not known:
-        return None
-    made = tmp_path / "template" / ".persist"
-    persist(zlib.crc32, "other", args=(Buffer(),), root=made).fetch(60)
-    if replaces:
-        train(len, made, array=array).fetch(60)
-    return made
-
-
-def outcomes(
-    mode: str, case: tuple[bool, bool, bool], template: Path | None, tmp_path: Path
-) -> list[Outcome]:
-    array, _, replaces = case
-    base = tmp_path / "submissions"
-    base.mkdir()
-    found = list(submissions(mode, base, template=template, array=array, replace=replaces))
-    # Fewer would mean that the operations are not seen.
-    assert len(found) > 30
-    return found
+@pytest.fixture(params=["new root", "array", "replace"])
+def case(request: pytest.FixtureRequest, tmp_path: Path, root: Path) -> Case:
+    """Each case in turn."""
+    if request.param != "replace":
+        return Case(array=request.param == "array")
+    template = tmp_path / "template" / ".persist"
+    persist(zlib.crc32, "other", args=(Buffer(),), root=template).fetch(60)
+    old = train(len, template, array=True)
+    old.fetch(60)
+    return Case(array=True, template=template, old=old.id)
 
 
 def in_bunches(items: Sequence[T]) -> Iterator[list[T]]:
@@ -67,93 +68,112 @@ def in_bunches(items: Sequence[T]) -> Iterator[list[T]]:
         yield bunch
 
 
-def newest(root: Path) -> Job | None:
+def newest(root: Path, name: str = "train") -> Job | None:
     store = Store(root)
-    id = store.newest("train")
+    id = store.newest(name)
     return Job(store, store.jobs / id) if id is not None else None
 
 
-def nothing_is_left_over(root: Path) -> None:
-    """All that is in *root* belongs to a job that a name leads to, once the making is swept."""
+def check_others(root: Path) -> None:
+    """The job `other` is as it was, and all else in *root* belongs to a job with a name."""
     store = Store(root)
+    other = newest(root, "other")
+    assert other is None or other.fetch() == zlib.crc32(DATA)
+    store.prepare()
     for path in store.making.iterdir():
         os.utime(path, (0, 0), follow_symlinks=False)
     with store.new_job("sweeper"):
         pass
-    assert list(store.making.iterdir()) == []
+    assert files.listing(store.making) == frozenset()
     named = store.by_name()
-    assert set(store.ids()) == set(named.values())
     assert files.listing(store.jobs) == set(named.values())
     assert files.listing(store.names.directory) == {*named, ".lock"}
     assert files.listing(root) == {".gitignore", "jobs", "names", "making", "blobs"}
     assert (root / ".gitignore").read_text() == "*\n"
     held = {path.name for path in store.jobs.rglob("blobs/*")}
     assert {entry.partition(".")[0] for entry in files.listing(store.blobs.directory)} <= held
-    strays = [path for path in store.jobs.rglob(".*") if path.name.startswith(".")]
-    assert all(path.parent.parent.parent.parent == store.jobs for path in strays), strays
 
 
-def other_is_intact(root: Path, case: tuple[bool, bool, bool]) -> None:
-    if case[1]:
-        store = Store(root)
-        assert Job(store, store.resolve("other")).fetch(60) == zlib.crc32(DATA)
-
-
-def test_killed_submission_leaves_no_job_or_a_true_one(
-    case: tuple[bool, bool, bool], template: Path | None, tmp_path: Path
-) -> None:
-    array, _, replaces = case
-    found = outcomes("kill", case, template, tmp_path)
-    assert {outcome.end for outcome in found} == {"killed"}
-    for bunch in in_bunches(found):
+def test_killed_submission_leaves_no_job_or_a_true_one(case: Case, tmp_path: Path) -> None:
+    ends = case.ends("kill", tmp_path / "roots")
+    assert {end.end for end in ends} == {"killed"}
+    for bunch in in_bunches(ends):
         again = []
-        for outcome in bunch:
-            root = Path(outcome.root)
+        for end in bunch:
+            root = Path(end.root)
             job = newest(root)
-            if outcome.started:
-                assert job is not None, outcome.what
+            if end.started:
+                assert job is not None, end.what
                 wait_until(job.is_ready)
-                assert job.fetch() == checksum(zlib.crc32, array=array), outcome.what
-            elif job is None:
-                assert not replaces, outcome.what
-            elif replaces and job.status() is JobStatus.DONE:
-                assert job.fetch() == checksum(len, array=array), outcome.what
-            else:
+                assert job.fetch() == checksum(zlib.crc32, array=case.array), end.what
+            elif not case.old_is_intact(job):
+                assert job is not None, end.what
                 info = job.info()
-                assert (info.status, info.reason) == (
-                    JobStatus.EMPTY,
-                    "the submission was interrupted",
-                ), outcome.what
-            done = job is not None and job.status() is JobStatus.DONE
-            again.append(train(zlib.adler32, root, array=array, replace=done))
-        for job, outcome in zip(again, bunch, strict=True):
-            assert job.fetch(60) == checksum(zlib.adler32, array=array), outcome.what
-            other_is_intact(Path(outcome.root), case)
-            nothing_is_left_over(Path(outcome.root))
+                assert info.status is JobStatus.EMPTY, end.what
+                assert info.reason == "the submission was interrupted", end.what
+            replace = job is not None and job.status() is JobStatus.DONE
+            again.append(train(zlib.adler32, root, array=case.array, replace=replace))
+        for job, end in zip(again, bunch, strict=True):
+            assert job.fetch(60) == checksum(zlib.adler32, array=case.array), end.what
+            check_others(Path(end.root))
 
 
 @pytest.mark.parametrize("mode", ["interrupt", "full"])
-def test_submission_that_is_stopped_leaves_nothing(
-    mode: str, case: tuple[bool, bool, bool], template: Path | None, tmp_path: Path
-) -> None:
-    array, _, replaces = case
-    for outcome in outcomes(mode, case, template, tmp_path):
-        root = Path(outcome.root)
+def test_submission_that_is_stopped_leaves_nothing(mode: str, case: Case, tmp_path: Path) -> None:
+    for end in case.ends(mode, tmp_path / "roots"):
+        root = Path(end.root)
         job = newest(root)
-        whole = outcome.started and job is not None and job.facts().submitted is not None
-        assert outcome.end in ("interrupted", "full", "done"), outcome.end
-        if whole and outcome.end != "full":
-            assert job is not None
-            assert job.fetch(60) == checksum(zlib.crc32, array=array), outcome.what
+        if case.old_is_intact(job):
+            assert end.end == {"interrupt": "interrupted", "full": "full"}[mode], end.what
+            assert files.listing(root / "making") == frozenset(), end.what
         else:
-            assert outcome.end != "done", outcome.what
-            if replaces:
-                assert job is not None, outcome.what
-                assert job.fetch() == checksum(len, array=array), outcome.what
+            # It was too late: the job had been submitted.
+            assert end.started, end.what
+            assert end.end == {"interrupt": "interrupted", "full": "done"}[mode], end.what
+            assert job is not None, end.what
+            assert job.fetch(60) == checksum(zlib.crc32, array=case.array), end.what
+        check_others(root)
+
+
+def exit_code(job: Job) -> int:
+    """What job.sh wrote down, once it has."""
+    directory = attempt_directory(job.directory, 1)
+    wait_until(lambda: "exited.json" in files.listing(directory))
+    exited = Attempt.read(directory, 1).exited
+    assert exited is not None
+    return exited.code
+
+
+def test_killed_runner_is_a_failed_job_and_a_finished_one_is_whole(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text("import crashing\n\ncrashing.arm_runner()\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), str(Path(__file__).parent)]))
+    data = bytes(2) + DATA
+    moments = count(1)
+    killed = 0
+    survived = False
+    while not survived:
+        jobs: list[Job] = []
+        for _ in range(AT_ONCE):
+            monkeypatch.setenv(KILL_AT, str(next(moments)))
+            jobs.append(persist(doubled, f"job{len(jobs)}", args=(Buffer(data),), replace=True))
+        for job in jobs:
+            status = job.wait(60)
+            code = exit_code(job)
+            if status is JobStatus.DONE:
+                assert job.fetch() == data * 2
             else:
-                assert job is None, outcome.what
-            assert files.listing(root / "making") == frozenset(), outcome.what
-        other_is_intact(root, case)
-        if files.listing(root) >= {"making"}:
-            Store(root).prepare()
-            nothing_is_left_over(root)
+                killed += 1
+                assert status is JobStatus.FAILED
+                assert "SIGKILL" in job.info().reason
+                assert code == 128 + signal.SIGKILL
+            survived = code == 0
+    assert killed > 30
+    monkeypatch.delenv(KILL_AT)
+    for number in range(AT_ONCE):
+        name = f"job{number}"
+        assert persist(doubled, name, args=(Buffer(data),), replace=True).fetch(60) == data * 2
+    check_others(root / ".persist")

@@ -52,9 +52,10 @@ def _content(plain: Any, context: Context) -> Iterator[object]:
 
 
 def _has_holes(kind: Any) -> bool:
-    return bool(sum(kind[name].itemsize for name in kind.names) != kind.itemsize) or any(
-        kind[name].base.names is not None and _has_holes(kind[name].base) for name in kind.names
-    )
+    if kind.names is None:
+        return _is_padded(kind)
+    used = sum(kind[name].itemsize for name in kind.names)
+    return bool(used != kind.itemsize) or any(_has_holes(kind[name].base) for name in kind.names)
 
 
 def _bytes_digest(plain: Any, digest: Callable[[memoryview], str]) -> str:
@@ -152,29 +153,20 @@ def tensor(value: Any, context: Context) -> Parts:
     data = value.detach()
     if data.layout == torch.sparse_coo:
         return Parts("sparse tensor", (*about, data._indices(), data._values()))
-    if data.layout != torch.strided:
-        compressed = [
-            getattr(data, name)()
-            for name in ("crow_indices", "col_indices", "ccol_indices", "row_indices", "values")
-            if _has(data, name)
-        ]
-        return Parts("compressed tensor", (*about, str(data.layout), *compressed))
-    if data.is_meta:
-        raise Unstable("it has no data")
+    if data.layout in (torch.sparse_csr, torch.sparse_bsr):
+        where = (data.crow_indices(), data.col_indices())
+        return Parts("compressed tensor", (*about, str(data.layout), *where, data.values()))
+    if data.layout in (torch.sparse_csc, torch.sparse_bsc):
+        where = (data.ccol_indices(), data.row_indices())
+        return Parts("compressed tensor", (*about, str(data.layout), *where, data.values()))
+    if data.layout != torch.strided or data.is_meta or data.is_quantized:
+        raise Unstable(f"layout {data.layout}, {data.device}, {data.dtype}")
     data = data.cpu().resolve_conj().resolve_neg()
     # numpy lacks some of torch's types, but not their widths.
     width = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
     if data.element_size() in width:
         data = data.view(width[data.element_size()])
     return Parts("tensor", (*about, _bytes_digest(data.numpy(), context.digest)))
-
-
-def _has(data: Any, name: str) -> bool:
-    try:
-        getattr(data, name)()
-    except RuntimeError:
-        return False
-    return True
 
 
 def torch_generator(value: Any, context: Context) -> Parts:

@@ -10,7 +10,7 @@ from typing import Any
 
 # A metaclass may define what its classes answer, so types are asked through `type` itself.
 _bases_of: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
-_members_of: Callable[[type], Mapping[str, Any]] = type.__dict__["__dict__"].__get__
+members_of: Callable[[type], Mapping[str, Any]] = type.__dict__["__dict__"].__get__
 _name_of: Callable[[type], str] = type.__dict__["__name__"].__get__
 _qualname_of: Callable[[type], str] = type.__dict__["__qualname__"].__get__
 
@@ -27,7 +27,7 @@ _WITH_SHAPE = frozenset(
 
 def module_of(cls: type) -> str:
     """The name of the module that *cls* says it is from; empty where it says none."""
-    module = _members_of(cls).get("__module__", "builtins")
+    module = members_of(cls).get("__module__", "builtins")
     return module if isinstance(module, str) else ""
 
 
@@ -70,7 +70,7 @@ def _extent(value: Any, cls: type) -> str:
 def _is_known(cls: type, attribute: str) -> bool:
     """Whether instances of *cls* have *attribute* from a library that is known here."""
     for base in _bases_of(cls):
-        if attribute in _members_of(base):
+        if attribute in members_of(base):
             return module_of(base).partition(".")[0] in _WITH_SHAPE
     return False
 
@@ -78,7 +78,7 @@ def _is_known(cls: type, attribute: str) -> bool:
 def attributes(value: object) -> Iterator[tuple[str, object]]:
     """The attributes that *value* itself holds, in its `__dict__` and slots, without asking it."""
     for base in _bases_of(type(value)):
-        for name, attribute in list(_members_of(base).items()):
+        for name, attribute in list(members_of(base).items()):
             if type(attribute) is types.MemberDescriptorType:
                 try:
                     yield name, attribute.__get__(value)

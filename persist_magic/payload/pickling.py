@@ -122,6 +122,8 @@ def _notebook_pickler() -> Any:
 
             def reduce(obj: Any) -> Any:
                 reduced = (special and special(obj)) or usual(obj)
+                if type(reduced) is tuple and reduced[0] in rebuild.ALWAYS_THERE:
+                    self.named.add(id(obj))
                 return reduced if type(reduced) is tuple else self._reduce_by_name(obj, reduced)
 
             return reduce

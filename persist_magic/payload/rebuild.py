@@ -323,6 +323,9 @@ def shared_numpy_random() -> Any:
     return numpy.random.mtrand._rand
 
 
+ALWAYS_THERE = (shared_random, shared_numpy_random)
+
+
 def array_as(numbers: Any, dtype: Any) -> Any:
     """The array *numbers*, read as elements of *dtype*."""
     return numbers.view(dtype)

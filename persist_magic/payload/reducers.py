@@ -93,6 +93,15 @@ def _has_no_gaps(array: Any) -> bool:
     return bool(array.transpose(axes).flags.c_contiguous)
 
 
+def _dtype(dtype: Any) -> Any:
+    """With its own table of fields: many arrays hold one dtype, which never changes."""
+    reduced = dtype.__reduce__()
+    if dtype.fields is None:
+        return reduced
+    make, arguments, state = reduced
+    return make, arguments, tuple(dict(p) if type(p) is dict else p for p in state)
+
+
 def _pandas_index(index: Any) -> Any:
     """With its own view of its data: frames share an index, or its data, and never change it."""
     make, (cls, parts), *rest = index.__reduce__()
@@ -120,6 +129,7 @@ _EXACT: dict[str, Reducer] = {
     "random.Random": _random,
 }
 _FAMILIES: dict[str, Reducer] = {
+    "numpy.dtype": _dtype,
     "pandas.Index": _pandas_index,
 }
 

@@ -8,7 +8,7 @@ import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from persist_magic.payload.describe import module_of
+from persist_magic.payload.describe import members_of, module_of
 from persist_magic.payload.pickling import Met
 
 # What many values hold without sharing anything that could change. Functions written in C, bound
@@ -16,8 +16,9 @@ from persist_magic.payload.pickling import Met
 _IMMUTABLE: tuple[type, ...] = (
     *(str, bytes, int, float, complex, tuple, frozenset, range, slice, type, enum.Enum),
     *(property, staticmethod, classmethod, types.BuiltinFunctionType, types.MethodType),
-    *(types.ModuleType, types.CodeType, types.GenericAlias, types.MemberDescriptorType),
-    *(types.GetSetDescriptorType, types.MethodDescriptorType, types.WrapperDescriptorType),
+    *(types.ModuleType, types.CodeType, types.GenericAlias, types.UnionType),
+    *(types.MemberDescriptorType, types.GetSetDescriptorType),
+    *(types.MethodDescriptorType, types.WrapperDescriptorType),
 )
 # A name is a module that has the type, and its name there.
 _IMMUTABLE_OF_LIBRARIES = (
@@ -25,7 +26,7 @@ _IMMUTABLE_OF_LIBRARIES = (
     *("decimal.Decimal", "fractions.Fraction", "pathlib.PurePath", "re.Pattern", "uuid.UUID"),
     *("logging.Logger", "numpy.dtype", "numpy.generic", "numpy.ufunc"),
     *("pandas.Index", "pandas.Interval", "pandas.Period", "pandas.api.extensions.ExtensionDtype"),
-    *("pandas.offsets.BaseOffset", "pandas._libs.missing.NAType"),
+    *("pandas._libs.tslibs.offsets.BaseOffset", "pandas._libs.missing.NAType"),
 )
 _IMMUTABLE_MODULES = frozenset({"ipaddress", "operator", "pyarrow.lib", "typing"})
 
@@ -76,21 +77,26 @@ def _met_twice(met: Mapping[str, Met]) -> dict[int, Any]:
     seen: set[int] = set()
     twice: dict[int, Any] = {}
     immutable = _immutable_types()
-    metadata = _pandas_metadata()
+    ignored = _pandas_metadata()
     for each in ordered:
         for obj in each.objects:
-            if (
-                id(obj) in seen
-                and id(obj) not in twice
-                and id(obj) not in each.named
-                and id(obj) not in metadata
-                and not issubclass(type(obj), immutable)
+            if id(obj) not in seen or id(obj) in twice or id(obj) in each.named:
+                continue
+            if _is_frozen(type(obj)):
+                ignored.add(id(getattr(obj, "__dict__", None)))
+            elif (
+                not issubclass(type(obj), immutable)
                 and module_of(type(obj)) not in _IMMUTABLE_MODULES
             ):
                 twice[id(obj)] = obj
         if each is not ordered[-1]:
             seen.update(map(id, each.objects))
-    return twice
+    return {number: obj for number, obj in twice.items() if number not in ignored}
+
+
+def _is_frozen(cls: type) -> bool:
+    """Whether *cls* is a dataclass whose instances do not change."""
+    return getattr(members_of(cls).get("__dataclass_params__"), "frozen", False)
 
 
 def _immutable_types() -> tuple[type, ...]:

@@ -200,14 +200,12 @@ class _Life:
         """Write the last word, in short where the disk is full."""
         cpu, peak = _usage()
         last = Finished(outcome, self.started, self.ended, error, why, cpu, peak, self.notes)
-        reserve = self.attempt / RESERVE
+        (self.attempt / RESERVE).unlink(missing_ok=True)
         try:
             last.write(self.attempt)
         except OSError:
-            reserve.unlink(missing_ok=True)
             short = cut_down(error) if error else None
             dataclasses.replace(last, error=short, notes=self.notes[:5]).write(self.attempt)
-        reserve.unlink(missing_ok=True)
 
     def _note_result(self, value: Any) -> None:
         try:
