@@ -40,7 +40,11 @@ def make_directory(path: Path) -> None:
 
 def create(path: Path) -> int:
     """Create the file *path*, which must not exist, for the owner alone; open for writing."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    return owned(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+
+
+def owned(fd: int) -> int:
+    """The new file *fd*, with the rights of its owner, of which the umask may have taken some."""
     if os.fstat(fd).st_mode & 0o600 != 0o600:
         os.fchmod(fd, 0o600)
     return fd

@@ -18,7 +18,7 @@ from persist_magic.errors import (
     StillRunning,
 )
 from persist_magic.info import JobInfo, info_of
-from persist_magic.jobdir import Cancelled, JobFacts, latest_attempt
+from persist_magic.jobdir import Cancelled, JobFacts, Request, latest_attempt
 from persist_magic.machine import host_name, user_name
 from persist_magic.managers import make_manager
 from persist_magic.names import ID
@@ -396,5 +396,13 @@ def read_job(name: str, root: str | Path | None = None) -> Job:
 def list_jobs(root: str | Path | None = None) -> list[Job]:
     """All jobs under the root that a name leads to, newest first."""
     store = current_store(root)
-    ids = sorted(store.by_name().values(), reverse=True)
-    return [Job(store, store.jobs / id) for id in ids]
+    jobs = [Job(store, store.jobs / id) for id in store.by_name().values()]
+    return sorted(jobs, key=_made, reverse=True)
+
+
+def _made(job: Job) -> float:
+    # Ids hold no more than seconds, and those of the local clock.
+    try:
+        return (job.directory / Request.FILE).stat().st_mtime
+    except OSError:
+        return 0.0

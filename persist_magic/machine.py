@@ -16,8 +16,10 @@ from typing import Any
 LINUX = sys.platform == "linux"
 # What another machine could change under us is not among them.
 _LOCAL = frozenset(
-    ("bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "ramfs", "reiserfs")
-    + ("tmpfs", "xfs", "zfs")
+    (
+        *("bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay"),
+        *("ramfs", "reiserfs", "tmpfs", "xfs", "zfs"),
+    )
 )
 
 

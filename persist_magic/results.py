@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,7 @@ class Results:
     @property
     def needed(self) -> frozenset[str]:
         """Names that came only because a function among the others uses them."""
-        return frozenset(
-            name
-            for name, about in self.about.items()
-            if str(about.get("role", "")).startswith("needed")
-        )
+        return frozenset(name for name, about in self.about.items() if _is_needed(about))
 
 
 def outputs_directory(attempt: Attempt) -> Path:
@@ -55,6 +51,15 @@ def describe_outputs(job: JobFacts) -> dict[str, dict[str, Any]]:
             (name, about) for name, about in manifest.get("about", {}).items() if name != ERROR
         )
     return found
+
+
+def brought_by(about: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The names in *about* that the job itself bound, changed or saved."""
+    return sorted(name for name in about if name not in _SPECIAL and not _is_needed(about[name]))
+
+
+def _is_needed(entry: Mapping[str, Any]) -> bool:
+    return str(entry.get("role", "")).startswith("needed")
 
 
 def _payloads(attempt: Attempt) -> list[Path]:
@@ -87,11 +92,11 @@ def load_results(
         One of *names* is not there.
     """
     results = Results(about=describe_outputs(job))
-    there = sorted(results.about.keys() - _SPECIAL)
+    there = results.about.keys() - _SPECIAL
     if missing := [name for name in names or () if name not in there]:
         raise UsageError(
             f"job {job.request.name!r} has no variable {' or '.join(map(repr, missing))}",
-            f"it brings back: {', '.join(there) or 'no variables'}",
+            f"it brings back: {', '.join(brought_by(results.about)) or 'no variables'}",
         )
     check_private(job.directory)
     if job.attempt is None:
@@ -173,7 +178,7 @@ def _last_words(job: JobFacts) -> str:
 def hint_after_failure(job: JobFacts) -> str:
     """What can still be had of a job that did not end well."""
     name = job.request.name
-    kept = len(describe_outputs(job).keys() - _SPECIAL)
+    kept = len(brought_by(describe_outputs(job)))
     if kept:
         return f"{kept} variable{'s' * (kept > 1)} kept: %persist_fetch {name} --partial"
     words = _last_words(job)

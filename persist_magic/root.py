@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import stat
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def check_private(directory: Path) -> None:
     if found.st_mode & 0o022:
         raise RootRefused(
             f"{directory} can be written by other users (mode {stat.S_IMODE(found.st_mode):04o})",
-            f"make it yours alone: chmod go-w '{directory}'",
+            f"make it yours alone: chmod go-w {shlex.quote(str(directory))}",
         )
 
 

@@ -46,7 +46,7 @@ export PERSIST_JOB_ID={id} PERSIST_JOB_NAME={name}
 # Whoever looks later learns how it ended, even when the interpreter was killed.
 persist_stage=directory
 persist_say() {{
-  printf '{{"code": %d, "stage": "%s", "time": %d}}\n' "$persist_code" "$persist_stage" \
+  printf '{{"code": %d, "stage": "%s", "time": %d}}\\n' "$persist_code" "$persist_stage" \\
     "$(date +%s)" >"$persist_attempt/.exited"
 }}
 persist_ended() {{
@@ -71,23 +71,23 @@ trap 'exit 143' TERM
 cd -- {cwd} || exit 1
 umask "$persist_mask"
 {setup}persist_stage=run
-persist_runner= persist_asked=
+persist_runner='' persist_asked=''
 trap 'persist_asked=y; kill -TERM "$persist_runner" 2>/dev/null' TERM
 trap : HUP INT QUIT
 {python} -u -c {start} "$persist_attempt" &
 persist_runner=$!
 [ -z "$persist_asked" ] || kill -TERM "$persist_runner"
-{watch}while :; do
+{watch}while
   wait "$persist_runner"; persist_code=$?
   # A signal ends the waiting, not the runner.
-  [ "$persist_code" -gt 128 ] && kill -0 "$persist_runner" 2>/dev/null || break
-done
+  [ "$persist_code" -gt 128 ] && kill -0 "$persist_runner" 2>/dev/null
+do :; done
 {unwatch}exit "$persist_code"
 """
 
 _WATCH = """\
 # The runner stops by itself at its time limit; this ends one that cannot.
-( persist_nap= persist_asked=
+( persist_nap='' persist_asked=''
   trap 'persist_asked=y; kill "$persist_nap"' TERM
   sleep {seconds} & persist_nap=$!
   [ -z "$persist_asked" ] || kill "$persist_nap"

@@ -149,12 +149,12 @@ def copy_tree(source: Path, target: Path) -> None:
             copy.write_bytes(path.read_bytes())
 
 
-# ---- submissions, one process each
+# ---- submissions and deletions, one process each
 
 
 @dataclass
 class Outcome:
-    """What became of one submission."""
+    """What became of one of them."""
 
     root: str
     what: str  # the operation at which it happened; empty: there were fewer
@@ -162,21 +162,30 @@ class Outcome:
     end: str  # "killed", "done", "interrupted", "full" or a traceback
 
 
-def submissions(
-    mode: str, base: Path, *, template: Path | None = None, array: bool, replace: bool = False
+def outcomes(
+    work: str,
+    mode: str,
+    base: Path,
+    *,
+    template: Path | None = None,
+    array: bool,
+    replace: bool = False,
 ) -> Iterator[Outcome]:
-    """Submit the job `train` again and again; *mode* happens at the first, second, ... operation.
+    """Do *work* again and again; *mode* happens at the first, second, ... operation.
 
     Parameters
     ----------
+    work
+        "submit" or "delete", the job `train`.
     mode
         "kill", "interrupt" or "full".
     base
-        A directory below which each submission has a root of its own.
+        A directory below which each time has a root of its own.
     template
         What each root is a copy of; None: it does not exist.
     """
     given = {
+        "work": work,
         "mode": mode,
         "base": str(base),
         "template": str(template) if template else None,
@@ -224,7 +233,7 @@ def _one(given: dict[str, Any], number: int, root: Path) -> Outcome:
     child = os.fork()
     if child == 0:
         with contextlib.suppress(BaseException):
-            _submit(given, number, root, writer)
+            _work(given, number, root, writer)
         os._exit(1)
     os.close(writer)
     with open(reader, "rb") as file:
@@ -237,7 +246,7 @@ def _one(given: dict[str, Any], number: int, root: Path) -> Outcome:
     return Outcome(str(root), first.get("what", ""), first.get("started", False), end)
 
 
-def _submit(given: dict[str, Any], moment: int, root: Path, writer: int) -> None:
+def _work(given: dict[str, Any], moment: int, root: Path, writer: int) -> None:
     write = os.write
     started = False
 
@@ -260,10 +269,14 @@ def _submit(given: dict[str, Any], moment: int, root: Path, writer: int) -> None
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     Operations(act, halves=0 if given["mode"] == "interrupt" else moment).watch()
+    from persist_magic import read_job
     from persist_magic.errors import NoSpace
 
     try:
-        train(zlib.crc32, root, array=given["array"], replace=given["replace"])
+        if given["work"] == "delete":
+            read_job("train", root).cleanup()
+        else:
+            train(zlib.crc32, root, array=given["array"], replace=given["replace"])
         end = "done"
     except KeyboardInterrupt:
         end = "interrupted"

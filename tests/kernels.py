@@ -96,7 +96,7 @@ class Kernel:
 
     def get(self, expression: str) -> str:
         """The repr of *expression* in the kernel."""
-        shown = self.run(f"print(repr({expression}), end='')")
+        shown = self.run(f"print(repr(({expression})), end='')")
         assert not shown.error, shown.traceback
         return shown.stdout
 

@@ -14,8 +14,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from IPython.utils.text import DollarFormatter
 
+from capture_zoo import PYTHON
 from persist_magic.capture import names_of_cell
-from test_capture import PYTHON
 
 NAMES = "abcdef"
 
@@ -66,9 +66,10 @@ class Namespace(dict[str, object]):
         self.read: set[str] = set()
 
     def __getitem__(self, key: str) -> object:
-        if key in self.first and (key not in self or super().__getitem__(key) is self.first[key]):
+        value = super().__getitem__(key)
+        if key in self.first and value is self.first[key]:
             self.read.add(key)
-        return super().__getitem__(key)
+        return value
 
 
 class Chance:

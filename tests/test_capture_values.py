@@ -107,6 +107,9 @@ def test_names_that_code_reads_many_of_are_all_found() -> None:
         ("def a(): pass\na.helper = lambda: k", "k"),
         ("def a(): get_ipython().system('echo {k}')", "k"),
         ("def a(df): return df.query('x > @k')", "k"),
+        ("def a(df): return df.query('l > @k')", "k"),
+        ("def a(df):\n  'About l.'\n  return df.query('x > @k')", "k"),
+        ("def a(dfs): return [df.query('x > @k') for df in dfs]", "k"),
         ("def a(df): return df.other('k')", ""),
         # Classes
         ("class a:\n  def m(self): return k", "k"),

@@ -155,9 +155,7 @@ def test_segfault_is_told_with_the_line_that_crashed(root: Path) -> None:
 def test_interpreter_that_ends_itself_has_not_done_the_cell(root: Path, status: int) -> None:
     info = run(f"import os\nos._exit({status})").info()
     assert info.status is JobStatus.FAILED
-    assert info.reason == (
-        f"the interpreter ended before the cell did, with exit status {status}"
-    )
+    assert info.reason.endswith(f"ended before the cell did, with exit status {status}")
 
 
 def test_lack_of_memory_is_an_ordinary_failure(root: Path) -> None:

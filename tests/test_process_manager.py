@@ -205,8 +205,10 @@ def test_time_is_read_as_slurm_does(given: str | int | float, seconds: float) ->
 
 @pytest.mark.parametrize(
     "given",
-    ["", "0", "0:00", "-5", "1:2:3:4", "2h", "1-", "-", "1.5", "soon", 0.0, -1.0]
-    + [float("nan"), float("inf")],
+    [
+        *("", "0", "0:00", "-5", "1:2:3:4", "2h", "1-", "-", "1.5", "soon"),
+        *(0.0, -1.0, float("nan"), float("inf")),
+    ],
 )
 def test_what_is_no_time_limit_is_refused(given: str | float) -> None:
     with pytest.raises(UsageError, match="no time limit"):

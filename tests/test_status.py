@@ -356,11 +356,10 @@ def test_any_facts_have_a_status_in_words(
     submitting: bool,
     last_sign: float | None,
 ) -> None:
-    status = derive(
-        facts, report, now=now, grace=grace, submitting=submitting, last_sign=last_sign
-    )
+    status = derive(facts, report, now=now, grace=grace, submitting=submitting, last_sign=last_sign)
     assert "\n" not in status.reason or isinstance(report, (Waiting, Active, Gone, Unseen))
-    if isinstance(status, Failed) and not (facts.ended or (a := facts.attempt) and a.ended):
+    told_by_scheduler = facts.ended or (facts.attempt and facts.attempt.ended)
+    if isinstance(status, Failed) and not told_by_scheduler:
         assert status.reason
 
 

@@ -1,4 +1,4 @@
-"""A job that is asked to stop, by cancel or by its time limit: all of it ends, what it had is kept."""
+"""A job that is asked to stop, or whose time is over: all of it ends, what it had is kept."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -26,7 +27,7 @@ def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "CANCEL_GRACE", 5.0)
 
 
-def running(source: str, root: Path, **options: object) -> Job:
+def running(source: str, root: Path, **options: Any) -> Job:
     """The job of *source*, once it has made the file `running`."""
     job = start(source, **options)
     wait_for(root / "running")
@@ -61,7 +62,8 @@ def test_cancelled_job_keeps_what_it_had_bound(root: Path) -> None:
 
 
 def test_forced_cancel_kills_at_once(root: Path) -> None:
-    job = running("try:\n    " + SLEEP.replace("\n", "\n    ") + "\nfinally:\n    open('late','w')", root)
+    inside = SLEEP.replace("\n", "\n    ")
+    job = running(f"try:\n    {inside}\nfinally:\n    open('late', 'w')", root)
     assert job.cancel(force=True) is JobStatus.CANCELLED
     assert not (root / "late").exists()
     assert not tree_of(job.id)
@@ -319,9 +321,8 @@ def test_cell_that_holds_the_interpreter_is_killed_after_its_time(
     monkeypatch.setattr(submission, "OVERTIME", 0.5)
     job = start(HOLDS_ALL, time=1.0)
     assert job.wait(30) is JobStatus.FAILED
-    assert job.info().reason == (
-        "timed out after 1.0 s; it did not stop when asked and was killed"
-    )
+    words = "timed out after 1.0 s; it did not stop when asked and was killed"
+    assert job.info().reason == words
     wait_until(lambda: not tree_of(job.id), message="processes are left")
 
 

@@ -77,7 +77,8 @@ _FOREIGN = frozenset(
 # Line magics whose words are paths, packages and settings.
 _WORDY = frozenset(
     {
-        *("cd", "pushd", "popd", "ls", "ll", "cat", "mkdir", "rmdir", "rm", "cp", "mv"),
+        *("cd", "pushd", "popd", "ls", "ll", "mkdir", "rmdir", "rm", "cp", "mv"),
+        *("cat", "less", "more", "man"),
         *("pip", "conda", "mamba", "micromamba", "uv"),
         *("env", "set_env", "load_ext", "reload_ext", "unload_ext", "autoreload", "aimport"),
         *("matplotlib", "gui", "run"),

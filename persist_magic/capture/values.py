@@ -9,7 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
-from persist_magic.capture.ipython_text import SHELL_METHODS, TEXT_READERS, identifiers
+from persist_magic.capture.ipython_text import (
+    SHELL_METHODS,
+    TEXT_READERS,
+    identifiers,
+    names_in_string,
+)
 
 _GLOBAL_OPERATIONS = frozenset(
     {
@@ -17,8 +22,6 @@ _GLOBAL_OPERATIONS = frozenset(
         *("STORE_GLOBAL", "DELETE_GLOBAL"),
     }
 )
-
-_LOOKS_INTO_STRINGS = SHELL_METHODS | TEXT_READERS
 
 # How many values are looked at to find the functions and classes that they hold, and how many of
 # one container. The pickler meets what these limits leave out.
@@ -50,7 +53,7 @@ _name_of = type.__dict__["__name__"].__get__
 
 
 def names_of_code(code: types.CodeType) -> frozenset[str]:
-    """The global names that *code*, or code nested in it, loads, stores or deletes."""
+    """The global names that *code*, of a function, and code nested in it load, store or delete."""
     return frozenset(
         instruction.argval
         for each in _with_nested(code)
@@ -142,7 +145,7 @@ class _Follower:
         if function.__globals__ is self.namespace:
             if self.known_as(function.__name__, function):
                 self.need(function.__name__, met.why)
-            for name in sorted(names_of_code(function.__code__) | _in_strings(function.__code__)):
+            for name in sorted(names_of_code(function.__code__).union(_in_strings(function))):
                 self.need(name, f"read by {self.reader(met, function)}")
         parts = [
             *(function.__defaults__ or ()),
@@ -213,16 +216,18 @@ def _contents(closure: Iterable[types.CellType]) -> Iterator[object]:
             continue
 
 
-def _in_strings(code: types.CodeType) -> frozenset[str]:
-    """What may be names in the strings of *code* that IPython or a query may look into."""
-    return frozenset(
-        name
-        for each in _with_nested(code)
-        if _LOOKS_INTO_STRINGS.intersection(each.co_names)
-        for text in each.co_consts
-        if isinstance(text, str)
-        for name in identifiers(text)
-    )
+def _in_strings(function: types.FunctionType) -> Iterator[str]:
+    """What may be names in the strings that *function* gives to IPython or to a query."""
+    for code in _with_nested(function.__code__):
+        if SHELL_METHODS.intersection(code.co_names):
+            names_in = identifiers
+        elif TEXT_READERS.intersection(code.co_names):
+            names_in = names_in_string
+        else:
+            continue
+        for text in code.co_consts:
+            if isinstance(text, str) and text is not function.__doc__:
+                yield from names_in(text)
 
 
 def _with_nested(code: types.CodeType) -> Iterator[types.CodeType]:

@@ -16,7 +16,7 @@ from persist_magic.info import infos
 from persist_magic.jobs import Job
 from persist_magic.payload import size_words
 from persist_magic.rerun import rerun
-from persist_magic.runner.outputs import VALUE
+from persist_magic.results import brought_by
 from persist_magic.status import JobStatus
 from persist_magic.views import Block, Line, View
 
@@ -30,7 +30,7 @@ def _cancel(context: Context, options: argparse.Namespace) -> View | None:
         if not before.ended:
             job.cancel(force=options.force)
         (info,) = infos(context.store, [job.directory])
-        kept = len(job.outputs().keys() - {VALUE})
+        kept = len(brought_by(job.outputs()))
         words = f"; {kept} variable{'s' * (kept != 1)} kept" if kept and not before.ended else ""
         nothing = "nothing to cancel: " if before.ended else ""
         blocks.append(Line(f"{nothing}{info}{words}", info_line(info).tone))
@@ -145,7 +145,9 @@ ACTING = (
         "cleanup",
         "Delete all trace of jobs.",
         (
-            argument("names", nargs="*", default=[], metavar="NAME", help="jobs, or patterns like 'try*'"),
+            argument(
+                "names", nargs="*", default=[], metavar="NAME", help="jobs, or patterns like 'try*'"
+            ),
             argument("--older-than", metavar="AGE", help="only what ended so long ago: 30d, 12h"),
             argument("--dry-run", action="store_true", help="say what would be deleted"),
             argument("--force", action="store_true", help="also jobs that run: they are cancelled"),

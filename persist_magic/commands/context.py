@@ -64,9 +64,8 @@ class Context:
         return Job(self.store, self.store.resolve(name))
 
     def jobs(self) -> list[Job]:
-        """The newest job of each name, newest first."""
-        ids = sorted(self.store.by_name().values(), reverse=True)
-        return [Job(self.store, self.store.jobs / id) for id in ids]
+        """The newest job of each name, in no order."""
+        return [Job(self.store, self.store.jobs / id) for id in self.store.by_name().values()]
 
 
 @dataclass(frozen=True)

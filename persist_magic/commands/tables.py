@@ -114,7 +114,8 @@ def fact_table(job: JobFacts, info: JobInfo) -> Table:
     request = job.request
     rows: list[tuple[str, str]] = [
         ("id", info.id),
-        ("made", f"{clock(info.created)} by {request.user}@{request.host}, {ago(info.created)}"),
+        ("made", f"{clock(info.created)}, {ago(info.created)}, by {request.user}@{request.host}"),
+        ("made with", f"Python {request.python_version}"),
     ]
     if info.started is not None:
         rows.append(("started", clock(info.started)))
@@ -129,7 +130,7 @@ def fact_table(job: JobFacts, info: JobInfo) -> Table:
         peak = size_words(finished.peak_memory)
         rows.append(("used", f"{finished.cpu:.1f} s of processor, at most {peak} of memory"))
         rows.extend(("note", note) for note in finished.notes)
-    rows.append(("interpreter", f"{request.python} ({request.python_version})"))
+    rows.append(("interpreter", request.python))
     rows.append(("ran in" if info.status.ended else "runs in", display_path(Path(request.cwd))))
     rows.append(("directory", display_path(info.directory)))
     return Table(("", ""), rows, (1,))

@@ -4,11 +4,11 @@ Equal content gives an equal fingerprint in every process of the same Python and
 whatever its hash seed, process id, file names and line numbers; a changed bit, item or line of code
 gives another. What does *not* count:
 
-- whether equal parts are one object or several;
-- the order of attributes of an instance or class, and of members of a set (that of a dict counts);
-- the memory layout of arrays and the blocks or chunks of frames;
-- where code was written; the module, the documentation of which line, of a notebook function;
-- caches that libraries keep in their objects, as far as they are known here. A value that a
+- whether equal parts are one object or several, unless they refer to each other in a circle;
+- the order of the attributes of an object, and of the members of a set (that of a dict counts);
+- the memory layout of arrays, and the blocks or chunks of frames;
+- the file and the lines in which code of the notebook stands;
+- caches that libraries keep in their objects, as far as they are known here. What a
   `functools.cached_property` left in its instance counts: it looks like any other attribute.
 
 What a library defines (functions, classes, modules) counts by its name; what the notebook defines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copyreg
+import struct
 import sys
 import warnings
 from collections.abc import Iterable
@@ -128,24 +129,21 @@ def constructed(value: Any, context: Context) -> Parts | bytes:
 
 
 def complex_(value: complex, context: Context) -> bytes:
-    import struct
-
     return leaf("complex", struct.pack(">dd", value.real, value.imag))
 
 
 def buffer(value: bytearray | memoryview, context: Context) -> Parts:
     view = memoryview(value)
-    if not view.contiguous or not view.c_contiguous:
-        view = memoryview(view.tobytes())
-    shape = (view.format, memoryview(value).shape)
-    flat = view.cast("B") if view.nbytes else memoryview(b"")
-    content = context.digest(flat) if flat.nbytes >= LARGE else flat.tobytes()
-    return Parts("buffer", (type(value), *shape, content))
+    about = (type(value), view.format, view.shape)
+    if view.nbytes < LARGE or not view.c_contiguous:
+        return Parts("buffer", (*about, view.tobytes()))
+    return Parts("large buffer", (*about, context.digest(view.cast("B"))))
 
 
 def array(value: Any, context: Context) -> Parts:
-    flat = memoryview(value).cast("B")
-    content = context.digest(flat) if flat.nbytes >= LARGE else flat.tobytes()
+    # Of its characters memoryview knows nothing.
+    text = value.typecode in "uw"
+    content = value.tounicode() if text else memoryview(value).cast("B")
     return Parts("array.array", (type(value), value.typecode, content, *_extras(value)))
 
 
@@ -189,6 +187,12 @@ def wrapped_method(value: Any, context: Context) -> Parts:
 def cached_property(value: Any, context: Context) -> Parts:
     # Until 3.11 it has a lock.
     return Parts("cached_property", (value.func, value.attrname), (".func", ""))
+
+
+def single_dispatch_method(value: Any, context: Context) -> Parts:
+    # Since 3.14 it has weak references.
+    children = (value.func, value.dispatcher)
+    return Parts("singledispatchmethod", children, (".func", ".dispatcher"))
 
 
 def lru_cache(value: Any, context: Context) -> Parts | bytes:

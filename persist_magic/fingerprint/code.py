@@ -62,6 +62,8 @@ def function(value: FunctionType, context: Context) -> Parts | bytes:
     name = library_name(value)
     if name is not None:
         return leaf("library function", name)
+    if value.__globals__.get("__name__") == "functools" and hasattr(value, "_clear_cache"):
+        return _single_dispatch(value)
     code = value.__code__
     children: list[object] = [value.__name__, value.__doc__, _annotations(value), code]
     children += (value.__defaults__, value.__kwdefaults__)
@@ -81,6 +83,13 @@ def function(value: FunctionType, context: Context) -> Parts | bytes:
                 children.append(read)
                 steps.append(f".__globals__[{each!r}]")
     return Parts("function", children, steps)
+
+
+def _single_dispatch(value: Any) -> Parts:
+    """A function of `functools.singledispatch`, without its weak references."""
+    kinds = list(value.registry)
+    ways = [f".registry[{kind.__qualname__}]" for kind in kinds]
+    return Parts("singledispatch", (kinds, *value.registry.values()), ("", *ways))
 
 
 def _annotations(value: FunctionType) -> object:

@@ -58,6 +58,7 @@ FAMILIES: dict[str, Handler] = {
     "enum.EnumMeta": builtin.enum_class,
     "functools._lru_cache_wrapper": builtin.lru_cache,
     "functools.cached_property": builtin.cached_property,
+    "functools.singledispatchmethod": builtin.single_dispatch_method,
     "IPython.core.interactiveshell.InteractiveShell": builtin.named_type,
     "pathlib.PurePath": builtin.path,
     "random.Random": builtin.random_generator,
@@ -72,7 +73,9 @@ FAMILIES: dict[str, Handler] = {
     "weakref.WeakKeyDictionary": builtin.unstable,
     "weakref.WeakSet": builtin.unstable,
     "weakref.WeakValueDictionary": builtin.unstable,
-    # By addresses. Other caches of a figure count: it differs once it was drawn or pickled.
+    # The one counts how often it was pickled, the other holds addresses. Other caches of a figure
+    # count: it differs once it was drawn.
+    "matplotlib.cbook.CallbackRegistry": builtin.without("_cid_gen"),
     "matplotlib.transforms.TransformNode": builtin.without("_parents"),
     "networkx.Graph": _GRAPH,
     "numpy.dtype": arrays.dtype,

@@ -34,7 +34,7 @@ _LONG = 1 << 10
 _WORTH_KEEPING = 64
 # Members of a set have no order, so each is walked as if it were the only one. Where they refer to
 # each other through sets, the same objects are walked again and again without end.
-_MOST_AGAIN = 20_000
+_MOST_AGAIN = 10_000
 # Of a value that makes new parts whenever it is asked.
 _DEEPEST = 1 << 17
 # Of the words that say where an unstable value is.

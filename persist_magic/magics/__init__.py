@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
-from traitlets import Float, Unicode, default, observe, validate
+from traitlets import Float, Unicode, default, observe
 
 from persist_magic.arguments import (
     PERSIST_ARGUMENTS,
     Parser,
     parse_persist,
-    parse_size,
     parser_of,
     split,
     split_at_dashes,
@@ -27,7 +26,7 @@ from persist_magic.commands import COMMANDS, FETCH, Command, Context
 from persist_magic.errors import UsageError
 from persist_magic.jobs import Job
 from persist_magic.magics.binding import fetch_into
-from persist_magic.magics.completing import completer
+from persist_magic.magics.completing import matcher
 from persist_magic.magics.showing import progress_of, show
 from persist_magic.magics.submitting import confirm, dry_run, plan_of, report
 from persist_magic.names import check_name
@@ -60,6 +59,7 @@ class PersistMagics(Magics):
         self._shell: Any = shell
         # Found now, so that %cd does not lose jobs.
         self.store = self._find_store()
+        self.matcher: Any = None
 
     @default("root")
     def _root_default(self) -> str:
@@ -80,11 +80,6 @@ class PersistMagics(Magics):
     @default("max_input")
     def _max_input_default(self) -> str:
         return os.environ.get("PERSIST_MAX_INPUT", "4G")
-
-    @validate("max_input")
-    def _check_max_input(self, proposal: Any) -> str:
-        parse_size(proposal.value)
-        return str(proposal.value)
 
     @observe("root")
     def _move(self, change: object) -> None:
@@ -188,28 +183,22 @@ def load(shell: Any) -> None:
     """Bring the magics into *shell*."""
     magics = PersistMagics(shell)
     shell.register_magics(magics)
-
-    def offer(key: str, parser: Parser, *, then_variables: bool = False) -> None:
-        hook = completer(lambda: magics.store, parser, then_variables=then_variables)
-        shell.set_hook("complete_command", hook, str_key=key)
-
-    offer("%%persist", _PERSIST)
+    parsers = {"%%persist": _PERSIST}
     for command in COMMANDS:
-        parser = _parser(command)
-        magic = _line_magic(magics, command, parser)
+        magic = _line_magic(magics, command, _parser(command))
         shell.register_magic_function(magic, "line", magic.__name__)
-        offer(f"%{magic.__name__}", parser, then_variables=command is FETCH)
+        parsers[f"%{magic.__name__}"] = _parser(command)
+    magics.matcher = matcher(parsers, lambda: magics.store)
+    shell.Completer.custom_matchers.append(magics.matcher)
 
 
 def unload(shell: Any) -> None:
     """Take the magics out of *shell* again."""
     manager = shell.magics_manager
-    magics = manager.registry.pop(PersistMagics.__name__, None)
+    magics = manager.registry.pop(PersistMagics.__name__)
     # %config would go on setting the options of magics that are gone.
     shell.configurables[:] = [one for one in shell.configurables if one is not magics]
+    shell.Completer.custom_matchers.remove(magics.matcher)
     manager.magics["cell"].pop("persist", None)
-    commands = shell.strdispatchers["complete_command"].strs
-    commands.pop("%%persist", None)
     for command in COMMANDS:
         manager.magics["line"].pop(f"persist_{command.name}", None)
-        commands.pop(f"%persist_{command.name}", None)

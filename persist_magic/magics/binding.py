@@ -37,58 +37,54 @@ def fetch_into(shell: Any, context: Context, options: argparse.Namespace) -> Any
     job, results = fetched(context, options, options.variables or None, show_all)
     if not options.quiet:
         replay(shell, job.replay(), with_result=VALUE in results.failures)
-    binding, kept = _binding(results, shell.user_ns, options.prefix)
-    old = {name: shell.user_ns[name] for name in binding if name in shell.user_ns}
+    names, kept = _names_here(results, shell.user_ns, options.prefix)
+    old = {here: shell.user_ns[here] for here in names.values() if here in shell.user_ns}
     # All at once: an interrupt leaves the notebook as it was.
-    shell.push(binding, interactive=True)
+    shell.push({here: results.values[name] for name, here in names.items()}, interactive=True)
     if not options.quiet:
-        show(_report(shell, job, results, options.prefix, old, kept))
+        show(_report(shell, job, results, names, kept, old))
     return results.value
 
 
-def _binding(
+def _names_here(
     results: Results, namespace: Mapping[str, Any], prefix: str
-) -> tuple[dict[str, Any], list[str]]:
-    """What to bind, and the names that came with a function and are here already."""
-    binding = {}
+) -> tuple[dict[str, str], list[str]]:
+    """The names to bind, each with its name here; those that came in vain: theirs is taken."""
+    names = {}
     kept = []
     for name, value in results.values.items():
         if name not in results.needed:
-            binding[prefix + name] = value
-        elif name in namespace:
-            kept.append(name)
-        else:
+            names[name] = prefix + name
+        elif name not in namespace:
             # A function looks for it under its own name.
-            binding[name] = value
-    return binding, kept
+            names[name] = name
+        elif namespace[name] is not value:
+            kept.append(name)
+    return names, sorted(kept)
 
 
 def _report(
     shell: Any,
     job: Job,
     results: Results,
-    prefix: str,
-    old: Mapping[str, Any],
+    names: Mapping[str, str],
     kept: list[str],
+    old: Mapping[str, Any],
 ) -> View:
     """What was bound, how large, and what that did to the notebook."""
-    blocks: list[Block] = [*state_lines(job)]
-    shown = [VALUE, *(name for name in results.values if name not in kept)]
-    about = {name: results.about[name] for name in shown if name in results.about}
-    called = {name: prefix + name for name in results.values if name not in results.needed}
-    if table := output_table(about, "variable", called):
-        blocks.append(table)
+    about = {name: results.about[name] for name in (VALUE, *names) if name in results.about}
+    table = output_table(about, "variable", names)
+    blocks: list[Block] = [*state_lines(job), *([table] if table else [])]
     blocks.extend(note_lines(job, results))
-    replaced = [name for name, value in old.items() if value is not shell.user_ns[name]]
+    replaced = [here for here, value in old.items() if value is not shell.user_ns[here]]
     if replaced:
         blocks.append(Line(f"replaced here: {', '.join(replaced)}", "quiet"))
-    for name in replaced:
-        holders = [] if isinstance(old[name], _PLAIN) else _holders(old[name], shell)
+    for here in replaced:
+        holders = [] if isinstance(old[here], _PLAIN) else _holders(old[here], shell)
         if holders:
-            blocks.append(Line(f"still the old {name!r}: {', '.join(holders)}", "quiet"))
+            blocks.append(Line(f"still the old {here!r}: {', '.join(holders)}", "quiet"))
     if kept:
-        words = ", ".join(sorted(kept))
-        blocks.append(Line(f"already here, so not bound: {words}", "quiet"))
+        blocks.append(Line(f"already here, so not bound: {', '.join(kept)}", "quiet"))
     if not blocks:
         blocks.append(Line(f"job {job.name!r} brings no variables", "quiet"))
     return View(blocks)

@@ -124,7 +124,11 @@ def confirm(plan: Plan, max_input: str) -> None:
     UsageError
         The answer is no, or nobody can be asked.
     """
-    if plan.dump.size <= parse_size(max_input):
+    try:
+        limit = parse_size(max_input)
+    except UsageError as error:
+        raise UsageError(f"PersistMagics.max_input: {error.message}", error.hint) from None
+    if plan.dump.size <= limit:
         return
     largest = max(plan.inputs, key=lambda name: int(plan.inputs[name].get("bytes", 0)))
     words = (

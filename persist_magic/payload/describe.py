@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 # A metaclass may define what its classes answer, so types are asked through `type` itself.
-_bases_of: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
+bases_of: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
 members_of: Callable[[type], Mapping[str, Any]] = type.__dict__["__dict__"].__get__
 _name_of: Callable[[type], str] = type.__dict__["__name__"].__get__
 _qualname_of: Callable[[type], str] = type.__dict__["__qualname__"].__get__
@@ -69,7 +69,7 @@ def _extent(value: Any, cls: type) -> str:
 
 def _is_known(cls: type, attribute: str) -> bool:
     """Whether instances of *cls* have *attribute* from a library that is known here."""
-    for base in _bases_of(cls):
+    for base in bases_of(cls):
         if attribute in members_of(base):
             return module_of(base).partition(".")[0] in _WITH_SHAPE
     return False
@@ -77,7 +77,7 @@ def _is_known(cls: type, attribute: str) -> bool:
 
 def attributes(value: object) -> Iterator[tuple[str, object]]:
     """The attributes that *value* itself holds, in its `__dict__` and slots, without asking it."""
-    for base in _bases_of(type(value)):
+    for base in bases_of(type(value)):
         for name, attribute in list(members_of(base).items()):
             if type(attribute) is types.MemberDescriptorType:
                 try:

@@ -36,6 +36,7 @@ class Met:
 
     objects: list[Any]
     named: set[int] = field(default_factory=set)  # ids of those that are saved as names
+    classes: list[type] = field(default_factory=list)  # those of libraries among them
     has_classes: bool = False  # whether notebook classes are among them
 
 
@@ -97,6 +98,7 @@ def _notebook_pickler() -> Any:
             self.namespace = namespace
             self.names: set[str] = set()
             self.named: set[int] = set()
+            self.classes: list[type] = []
             self.has_classes = False
             self.globals_ref[id(namespace)] = _Globals()
             self._definitions = definitions
@@ -121,8 +123,10 @@ def _notebook_pickler() -> Any:
             special = reducer_of(kind)
 
             def reduce(obj: Any) -> Any:
-                reduced = (special and special(obj)) or usual(obj)
-                if type(reduced) is tuple and reduced[0] in rebuild.ALWAYS_THERE:
+                reduced = None if special is None else special(obj)
+                if reduced is None:
+                    reduced = usual(obj)
+                elif reduced[0] in rebuild.ALWAYS_THERE:
                     self.named.add(id(obj))
                 return reduced if type(reduced) is tuple else self._reduce_by_name(obj, reduced)
 
@@ -144,6 +148,7 @@ def _notebook_pickler() -> Any:
         def _reduce_class(self, cls: type) -> Any:
             reduced = super().reducer_override(cls)
             if type(reduced) is not tuple or len(reduced) != 6:
+                self.classes.append(cls)
                 return reduced
             self.has_classes = True
             if not self._look_into_classes:
@@ -268,7 +273,9 @@ def dump(
             file = io.BytesIO()
             plain = _PlainPickler(file, PROTOCOL)
             plain.dump(value)
-            return Pickled(file.getbuffer(), [], met=Met(_memo(plain)) if sharing else None)
+            return Pickled(
+                memoryview(file.getvalue()), [], met=Met(_memo(plain)) if sharing else None
+            )
         except (_NotPlain, _pickle.PicklingError, RecursionError):
             pass
     buffers: list[memoryview] = []
@@ -288,8 +295,8 @@ def dump(
     if sharing:
         # The table of reducers is no part of the value.
         named = pickler.named | {id(pickler.dispatch_table)}
-        met = Met(_memo(pickler), named, pickler.has_classes)
-    return Pickled(file.getbuffer(), buffers, frozenset(pickler.names), met)
+        met = Met(_memo(pickler), named, pickler.classes, pickler.has_classes)
+    return Pickled(memoryview(file.getvalue()), buffers, frozenset(pickler.names), met)
 
 
 def held_outside_classes(value: Any, namespace: dict[str, Any]) -> list[Any]:

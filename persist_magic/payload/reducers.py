@@ -109,10 +109,18 @@ def _pandas_index(index: Any) -> Any:
     return make, (cls, fresh), *rest
 
 
+def _pandas_array(array: Any) -> Any:
+    """With its own view of its data: frames share it until one of them is changed.
+
+    They would not know of each other any more: a change in one would be seen in the other.
+    """
+    return array[:].__reduce_ex__(PROTOCOL)
+
+
 def _fresh(part: Any) -> Any:
     if isinstance(part, list):
         return [_fresh(each) for each in part]
-    return part.view() if hasattr(part, "dtype") and hasattr(part, "view") else part
+    return part[:] if hasattr(part, "dtype") else part
 
 
 # A name is a module that has the type, and its name there; a type whose module was never imported
@@ -131,6 +139,7 @@ _EXACT: dict[str, Reducer] = {
 _FAMILIES: dict[str, Reducer] = {
     "numpy.dtype": _dtype,
     "pandas.Index": _pandas_index,
+    "pandas.core.arrays._mixins.NDArrayBackedExtensionArray": _pandas_array,
 }
 
 

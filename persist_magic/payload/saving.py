@@ -59,7 +59,7 @@ def write(
     writer = _Writer(dumped, directory, index, durable)
     if not keep_what_fits:
         writer.check_space(work)
-    os.mkdir(directory / BLOBS, 0o700)
+    facts.make_directory(directory / BLOBS)
     with open(directory / DATA, "xb", buffering=0, opener=_private) as file:
         writer.data = file.fileno()
         for group, names in work:
@@ -81,7 +81,7 @@ def write(
 
 
 def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+    return facts.owned(os.open(path, flags, 0o600))
 
 
 class _Writer:

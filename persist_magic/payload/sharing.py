@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import enum
+import os
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from persist_magic.payload.describe import members_of, module_of
+from persist_magic.payload.describe import bases_of, members_of, module_of
 from persist_magic.payload.pickling import Met
+from persist_magic.payload.rebuild import NOTEBOOK
 
 # What many values hold without sharing anything that could change. Functions written in C, bound
 # methods and descriptors are made anew, or looked up, each time they are asked for.
@@ -44,54 +46,123 @@ def groups(
         Asked for what the value of a name holds that is not only a part of notebook classes: two
         instances of one class share nothing because of that.
     """
-    shared = _met_twice(met)
-    holders: dict[int, list[str]] = {id: [] for id in shared}
-    direct: dict[int, str] = {}
-    for name, each in met.items():
-        held = [id(obj) for obj in each.objects if id(obj) in shared]
-        for number in held:
-            holders[number].append(name)
-        if held and each.has_classes:
-            held = [id(obj) for obj in outside_classes(name)]
-        direct.update((number, name) for number in held if number in shared)
-    leader = {name: name for name in met}
+    search = _Search(met)
+    # The largest last: what only it holds need not be remembered.
+    ordered = sorted(met, key=lambda name: len(met[name].objects))
+    for name in ordered:
+        search.compare(name)
+        if name is not ordered[-1]:
+            search.remember(name)
+    search.settle_dicts()
+    search.settle_classes(outside_classes)
+    return search.found()
 
-    def find(name: str) -> str:
-        while leader[name] != name:
-            leader[name] = name = leader[leader[name]]
+
+class _Search:
+    """Sets of names that grow together, as in a union-find."""
+
+    def __init__(self, met: Mapping[str, Met]) -> None:
+        self._met = met
+        self._leader = {name: name for name in met}
+        self._seen: dict[int, str] = {}  # id -> a name that holds the object
+        self._remembered: list[str] = []
+        self._can_change = _Judge(met.values())
+        self._dicts: list[tuple[dict[Any, Any], str, str]] = []
+        # id -> the names that hold the object, each perhaps only in a class
+        self._in_classes: dict[int, set[str]] = {}
+
+    def _find(self, name: str) -> str:
+        while self._leader[name] != name:
+            self._leader[name] = name = self._leader[self._leader[name]]
         return name
 
-    for number in direct:
-        for name in holders[number]:
-            leader[find(name)] = find(holders[number][0])
-    found: dict[str, list[str]] = {}
-    for name in met:
-        found.setdefault(find(name), []).append(name)
-    return [tuple(names) for names in found.values()]
+    def remember(self, name: str) -> None:
+        """Compare the names to come with *name* too."""
+        self._remembered.append(name)
+        self._seen.update(dict.fromkeys(map(id, self._met[name].objects), name))
 
-
-def _met_twice(met: Mapping[str, Met]) -> dict[int, Any]:
-    """The objects that can change and that more than one name holds, by id."""
-    # The largest last: what only it holds need not be remembered.
-    ordered = sorted(met.values(), key=lambda each: len(each.objects))
-    seen: set[int] = set()
-    twice: dict[int, Any] = {}
-    immutable = _immutable_types()
-    ignored = _pandas_metadata()
-    for each in ordered:
-        for obj in each.objects:
-            if id(obj) not in seen or id(obj) in twice or id(obj) in each.named:
+    def compare(self, name: str) -> None:
+        """Join *name* with the names remembered that hold an object which it holds too."""
+        each = self._met[name]
+        seen = self._seen
+        for obj in (obj for obj in each.objects if id(obj) in seen):
+            other = seen[id(obj)]
+            if self._find(name) == self._find(other) or id(obj) in each.named:
                 continue
-            if _is_frozen(type(obj)):
-                ignored.add(id(getattr(obj, "__dict__", None)))
-            elif (
-                not issubclass(type(obj), immutable)
-                and module_of(type(obj)) not in _IMMUTABLE_MODULES
-            ):
-                twice[id(obj)] = obj
-        if each is not ordered[-1]:
-            seen.update(map(id, each.objects))
-    return {number: obj for number, obj in twice.items() if number not in ignored}
+            if not self._can_change(obj):
+                continue
+            if type(obj) is dict:
+                # It may be the `__dict__` of an object that is still to come.
+                self._dicts.append((obj, name, other))
+            else:
+                self._join(obj, name, other)
+                if len({self._find(each) for each in (name, *self._remembered)}) == 1:
+                    return
+
+    def _join(self, obj: object, one: str, other: str) -> None:
+        """Join *one* and *other*, which hold *obj*, unless they may hold it in classes alone."""
+        if self._met[one].has_classes and self._met[other].has_classes:
+            self._in_classes.setdefault(id(obj), set()).update((one, other))
+        else:
+            self._leader[self._find(one)] = self._find(other)
+
+    def settle_dicts(self) -> None:
+        """Join the names that share a dict which is not the `__dict__` of something constant."""
+        for obj, one, other in self._dicts:
+            if id(obj) not in self._can_change.constant_dicts:
+                self._join(obj, one, other)
+
+    def settle_classes(self, outside_classes: Callable[[str], Iterable[Any]]) -> None:
+        """Join the names that share a part of a class, if one of them holds it directly."""
+        names = {name for holders in self._in_classes.values() for name in holders}
+        if len({self._find(name) for name in names}) < 2:
+            return
+        for name in names:
+            for obj in outside_classes(name):
+                for other in self._in_classes.get(id(obj), ()):
+                    self._leader[self._find(other)] = self._find(name)
+
+    def found(self) -> list[tuple[str, ...]]:
+        """The sets."""
+        sets: dict[str, list[str]] = {}
+        for name in self._met:
+            sets.setdefault(self._find(name), []).append(name)
+        return [tuple(names) for names in sets.values()]
+
+
+class _Judge:
+    """Says which objects can change, and are not constants of a library."""
+
+    def __init__(self, met: Iterable[Met]) -> None:
+        self.constant_dicts: set[int] = set()
+        self._immutable = _immutable_types()
+        self._kinds: dict[type, bool] = {}
+        self._classes = [cls for each in met for cls in each.classes]
+        self._attributes: set[int] | None = None
+        self._constants: dict[str, set[int]] = {}
+
+    def __call__(self, obj: object) -> bool:
+        cls = type(obj)
+        if cls not in self._kinds:
+            self._kinds[cls] = not (
+                issubclass(cls, self._immutable)
+                or module_of(cls) in _IMMUTABLE_MODULES
+                or _is_frozen(cls)
+            )
+        if not self._kinds[cls]:
+            return self._constant(obj) if _is_frozen(cls) else False
+        if self._attributes is None:
+            self._attributes = _attributes_of_libraries(self._classes)
+        package = module_of(cls).partition(".")[0]
+        if package not in self._constants:
+            self._constants[package] = _constants_of(package)
+        if id(obj) in self._attributes or id(obj) in self._constants[package]:
+            return self._constant(obj)
+        return True
+
+    def _constant(self, obj: object) -> bool:
+        self.constant_dicts.add(id(getattr(obj, "__dict__", None)))
+        return False
 
 
 def _is_frozen(cls: type) -> bool:
@@ -109,14 +180,30 @@ def _immutable_types() -> tuple[type, ...]:
     return tuple(found)
 
 
-def _pandas_metadata() -> set[int]:
-    """The ids of the lists that classes of frames hold, and every frame gives to the pickler."""
-    pandas = sys.modules.get("pandas")
-    classes = [getattr(pandas, name, None) for name in ("DataFrame", "Series")]
-    found = set()
-    while classes:
-        cls = classes.pop()
-        if isinstance(cls, type):
-            found.add(id(getattr(cls, "_metadata", None)))
-            classes += cls.__subclasses__()
+def _constants_of(package: str) -> set[int]:
+    """The ids of what the modules of *package* hold, if it is an installed library."""
+    found: set[int] = set()
+    if package in ("builtins", NOTEBOOK):
+        return found
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == package and _is_installed(module):
+            found.update(map(id, list(vars(module).values())))
     return found
+
+
+def _attributes_of_libraries(classes: Iterable[type]) -> set[int]:
+    """The ids of what installed libraries keep in *classes*, and give to their instances."""
+    found: set[int] = set()
+    for cls in {base for each in classes for base in bases_of(each)}:
+        if _is_installed(sys.modules.get(module_of(cls))):
+            found.update(map(id, list(members_of(cls).values())))
+    return found
+
+
+def _is_installed(module: object) -> bool:
+    """Whether *module* is Python's own or in a directory where packages are installed."""
+    if type(module) is not types.ModuleType or module.__name__ == NOTEBOOK:
+        return False
+    file = vars(module).get("__file__")
+    own = os.path.dirname(os.__file__) + os.sep
+    return type(file) is not str or "-packages" + os.sep in file or file.startswith(own)

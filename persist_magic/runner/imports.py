@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-
 
 # A directory or archive of an installation, by its name anywhere on its path.
 _INSTALLED = re.compile(r"(^|/)(site-packages|dist-packages|python\d[^/]*)(/|$)")

@@ -77,7 +77,8 @@ class ZMQInteractiveShell(InteractiveShell):
         """Run `!cmd` with the log files as its outputs, in order with Python's own text."""
         flush()
         # By sh, as in a notebook, whatever the user's login shell is.
-        self.user_ns["_exit_code"] = subprocess.call(self.var_expand(cmd, depth=1), shell=True)
+        expanded = self.var_expand(cmd, depth=1)  # type: ignore[no-untyped-call]
+        self.user_ns["_exit_code"] = subprocess.call(expanded, shell=True)
 
     system = system_raw
 

@@ -12,11 +12,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from persist_magic.facts import owned
 from persist_magic.runner.streams import flush, out_of_the_way
 
-# Beyond these, displays are counted and no longer kept.
+# Beyond these, displays are no longer kept but for those that are seen at the end.
 MOST_EVENTS = 20_000
 MOST_BYTES = 64 << 20
+_MOST_AT_THE_END = 1000
 # Marks only order text; a program that alternates for ever between its streams needs no more.
 MOST_MARKS = 10_000
 _WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -28,11 +30,11 @@ class Journal:
     def __init__(self, directory: Path) -> None:
         self._logs = (str(directory / "stdout.log"), str(directory / "stderr.log"))
         self._path = str(directory / "events.jsonl")
-        self._owner = os.getpid()
         self._fd = -1
         self._events = self._bytes = self._marks = self._dropped = 0
-        self._latest: dict[str, dict[str, Any]] = {}  # the last update of each display beyond
-        self.results = 0
+        # Past the limit: what came since the last clearing, and the last update of each display.
+        self._since_clear: list[dict[str, Any]] = []
+        self._updates: dict[str, dict[str, Any]] = {}
 
     def display(
         self,
@@ -47,19 +49,43 @@ class Journal:
         if not data:
             return
         event = {"kind": kind, "data": data, "metadata": metadata or {}, "id": id}
-        full = self._events >= MOST_EVENTS or self._bytes >= MOST_BYTES
-        if full and kind != "result":
-            if kind == "update" and id is not None and len(self._latest) < 1000:
-                self._latest[id] = self._placed(event)
-            else:
-                self._dropped += 1
+        if kind == "result":
+            self._settle()
+        elif self._is_full():
+            self._note_beyond(event)
             return
         self._events += 1
         self._write(self._placed(event))
 
+    def _is_full(self) -> bool:
+        return self._events >= MOST_EVENTS or self._bytes >= MOST_BYTES
+
+    def _note_beyond(self, event: dict[str, Any]) -> None:
+        id, is_update = event["id"], event["kind"] == "update"
+        if is_update and id and (id in self._updates or len(self._updates) < _MOST_AT_THE_END):
+            self._updates[id] = self._placed(event)
+        elif self._since_clear and not is_update and len(self._since_clear) < _MOST_AT_THE_END:
+            self._since_clear.append(self._placed(event))
+        else:
+            self._dropped += 1
+
     def clear(self, wait: bool) -> None:
         """Note that the output so far goes: now, or when the next output comes."""
-        self._write(self._placed({"kind": "clear", "wait": wait}))
+        event = self._placed({"kind": "clear", "wait": wait})
+        if not self._is_full():
+            self._write(event)
+            return
+        # Nobody would see now what was dropped before.
+        self._dropped = 0
+        self._since_clear[:] = [event]
+        self._updates.clear()
+
+    def _settle(self) -> None:
+        """Write what was held back."""
+        for event in (*self._since_clear, *self._updates.values()):
+            self._write(event)
+        self._since_clear.clear()
+        self._updates.clear()
 
     def mark(self) -> None:
         """Note that text goes on in the other log from here."""
@@ -70,9 +96,7 @@ class Journal:
 
     def close(self) -> None:
         """Write what was held back, and make the journal durable."""
-        for event in self._latest.values():
-            self._write(event)
-        self._latest.clear()
+        self._settle()
         if self._dropped:
             self._write(self._placed({"kind": "dropped", "count": self._dropped}))
             self._dropped = 0
@@ -105,7 +129,7 @@ class Journal:
         try:
             if self._fd < 0:
                 flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-                self._fd = out_of_the_way(os.open(self._path, flags, 0o600))
+                self._fd = out_of_the_way(owned(os.open(self._path, flags, 0o600)))
             os.write(self._fd, line)
             self._bytes += len(line)
         except OSError:

@@ -64,6 +64,7 @@ class _Life:
         self.request, self.job, self.attempt = request, job, attempt
         self.started = self.ended = started
         self.file = file_name(request.name)
+        self.path: list[str] = []
         self.owner = os.getpid()
         self.main = self._new_main()
         self.namespace = self.main.__dict__
@@ -83,7 +84,8 @@ class _Life:
 
     def live(self) -> int:
         open_streams(self.journal.mark)
-        sys.path[:] = module_path(self.request.sys_path, self.request.cwd)
+        self.path = module_path(self.request.sys_path, self.request.cwd)
+        sys.path[:] = self.path
         partial.open_for(self.attempt, self.index)
         if self.request.shell:
             self.shell.install()
@@ -172,8 +174,9 @@ class _Life:
 
     def _finish(self, value: Any, error: BaseException | None) -> int:
         self.ended = time.time()
-        # The user's code may have set one under which nothing can be written here.
+        # The user's code may have left both so that nothing can be written or imported here.
         os.umask(0o077)
+        sys.path.extend(entry for entry in self.path if entry not in sys.path)
         if error is None and value is not None:
             self._note_result(value)
         flush()

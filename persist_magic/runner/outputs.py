@@ -96,7 +96,7 @@ def save_outputs(
     for name, about in dumped.about.items():
         about["role"] = roles.get(name) or f"needed by {extra.get(name, '')}"
     temporary = directory.with_name(facts.temporary_name())
-    os.mkdir(temporary, 0o700)
+    facts.make_directory(temporary)
     manifest = payload.write(dumped, temporary, index, durable=True, keep_what_fits=True)
     os.rename(temporary, directory)
     facts.sync_directory(directory.parent)

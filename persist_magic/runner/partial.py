@@ -48,9 +48,12 @@ def save(**values: Any) -> None:
             failure.advice,
         )
     saved = attempt / "saved"
-    saved.mkdir(mode=0o700, exist_ok=True)
+    try:
+        facts.make_directory(saved)
+    except FileExistsError:
+        pass
     temporary = saved / facts.temporary_name()
-    temporary.mkdir(mode=0o700)
+    facts.make_directory(temporary)
     try:
         payload.write(dumped, temporary, index, durable=True)
         number = _publish(temporary, saved)

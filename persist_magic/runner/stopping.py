@@ -126,6 +126,8 @@ class Stopping:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def _watch(self) -> None:
+        # Taken by this thread, a signal would not wake the main one.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
         last_beat = 0.0
         asked = 0.0
         while True:
