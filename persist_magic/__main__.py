@@ -144,10 +144,9 @@ def _print(view: View, *, as_json: bool) -> None:
 
 
 def _complain(message: str, hint: str = "") -> None:
-    for text in (message, hint):
-        if text or text is message:
-            words = printable(_SEQUENCE.sub("", text)).replace("%persist_", "persist ")
-            print(words, file=sys.stderr)
+    for text in [message, hint] if hint else [message]:
+        words = printable(_SEQUENCE.sub("", text)).replace("%persist_", "persist ")
+        print(words, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from persist_magic import facts
+from persist_magic.errors import Damaged
 from persist_magic.jobdir import JobFacts
 from persist_magic.names import ID
 from persist_magic.observe import observe
@@ -83,9 +84,18 @@ def info_of(found: JobFacts, status: Status) -> JobInfo:
         ended=ended,
         attempt=attempt,
         directory=found.directory,
-        bytes=sum(int(about.get("bytes", 0)) for about in describe_outputs(found).values()),
+        bytes=_size(found),
         time_limit=request.time_limit,
     )
+
+
+def _size(found: JobFacts) -> int:
+    try:
+        outputs = describe_outputs(found)
+    except Damaged:
+        # Who fetches it is told; what is asked here is the state of the job.
+        return 0
+    return sum(int(about.get("bytes", 0)) for about in outputs.values())
 
 
 def infos(store: Store, directories: Sequence[Path]) -> list[JobInfo]:
@@ -100,7 +110,7 @@ def infos(store: Store, directories: Sequence[Path]) -> list[JobInfo]:
     return [
         known.get(directory) or _damaged(directory)
         for directory in directories
-        if directory in known or directory.name in there
+        if directory.name in there
     ]
 
 

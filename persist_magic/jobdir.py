@@ -6,15 +6,14 @@ that an older reader understands a newer writer.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from persist_magic import facts
+from persist_magic import facts, records
 from persist_magic.machine import ProcessId
+from persist_magic.records import dataclass, field
 
 LAYOUT = 0
 _F = TypeVar("_F", bound="Fact")
@@ -53,7 +52,7 @@ class Fact:
     def parse(cls: type[_F], value: dict[str, Any]) -> _F | None:
         """The fact that *value* says; None where a key is missing or of the wrong kind."""
         known: dict[str, Any] = {}
-        for item in dataclasses.fields(cls):
+        for item in records.fields(cls):
             if item.name not in value:
                 continue
             given = value[item.name]
@@ -67,11 +66,11 @@ class Fact:
 
     def write(self, directory: Path) -> bool:
         """Write the fact into *directory*; False if another was first."""
-        return facts.write_json_once(directory / self.FILE, dataclasses.asdict(self))
+        return facts.write_json_once(directory / self.FILE, records.asdict(self))
 
     def encode(self) -> bytes:
         """The content of the file."""
-        return facts.encode(dataclasses.asdict(self))
+        return facts.encode(records.asdict(self))
 
 
 @dataclass(frozen=True)
@@ -210,12 +209,12 @@ class Attempt:
     def last_sign(self) -> float | None:
         """When a file of the attempt last changed; None for an attempt without files."""
         times = []
-        with os.scandir(self.directory) as entries:
-            for entry in entries:
-                try:
-                    times.append(entry.stat(follow_symlinks=False).st_mtime)
-                except OSError:
-                    continue
+        # Any of it may be deleted at this moment.
+        for name in facts.listing(self.directory):
+            try:
+                times.append(os.lstat(self.directory / name).st_mtime)
+            except OSError:
+                continue
         return max(times, default=None)
 
 

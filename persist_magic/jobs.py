@@ -9,14 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
-from persist_magic.errors import (
-    Damaged,
-    JobCancelled,
-    JobLost,
-    NotReady,
-    PersistError,
-    StillRunning,
-)
+from persist_magic.errors import Damaged, PersistError, StillRunning
 from persist_magic.info import JobInfo, info_of
 from persist_magic.jobdir import Cancelled, JobFacts, Request, latest_attempt
 from persist_magic.machine import host_name, user_name
@@ -25,27 +18,10 @@ from persist_magic.names import ID
 from persist_magic.observe import status_of
 from persist_magic.payload.rebuild import main_namespace
 from persist_magic.replay import Piece, replay, tail
-from persist_magic.results import (
-    Results,
-    describe_outputs,
-    failure_of,
-    hint_after_failure,
-    load_results,
-)
+from persist_magic.results import Results, describe_outputs, failure_of, load_results, not_ready
 from persist_magic.root import find_root
 from persist_magic.runner.outputs import VALUE
-from persist_magic.status import (
-    Done,
-    Empty,
-    Failed,
-    JobStatus,
-    Lost,
-    Queued,
-    Running,
-    Status,
-    Stopped,
-    duration,
-)
+from persist_magic.status import Empty, JobStatus, Status, duration
 from persist_magic.store import Store
 
 # Seconds between looks while waiting: as quick as the job is young.
@@ -156,7 +132,7 @@ class Job:
                 if tick is not None:
                     tick(info_of(found, status))
             if timeout is not None and waited >= timeout:
-                raise self._not_ready(f"not ready after {duration(timeout)}")
+                raise not_ready(*self.look(), f"after {duration(timeout)}")
             left = timeout - waited if timeout is not None else _SLOWEST
             # A twentieth of what was waited so far is unnoticed by who waits.
             time.sleep(max(0.0, min(left, _SLOWEST, max(_QUICKEST, waited / 20))))
@@ -164,14 +140,6 @@ class Job:
     def _has_ended(self) -> bool:
         attempt = latest_attempt(self.directory)
         return attempt is not None and bool(attempt.finished or attempt.exited)
-
-    def _not_ready(self, words: str) -> NotReady:
-        info = self.info()
-        return NotReady(
-            f"job {self.name!r} is {words}: {info.status}"
-            + (f" ({info.reason})" if info.reason else ""),
-            f"it goes on; %persist_fetch {self.name} waits for it",
-        )
 
     def __await__(self) -> Generator[Any, None, Any]:
         """Wait in an event loop; the value."""
@@ -255,21 +223,9 @@ class Job:
         """Raise what ended it, unless it is done."""
         found, status = self.look()
         space = main_namespace() if namespace is None else namespace
-        hint = hint_after_failure(found)
-        match status:
-            case Done():
-                self._forget_replaced(found.request.replaces)
-                return
-            case Failed(reason=reason):
-                raise failure_of(found, reason, space, self.store.blobs)
-            case Stopped(reason=reason):
-                raise JobCancelled(f"job {self.name!r} was {reason}", hint)
-            case Lost(reason=reason):
-                raise JobLost(f"job {self.name!r} is lost: {reason}", hint)
-            case Empty(reason=reason):
-                raise JobLost(f"job {self.name!r} never started: {reason}", "run its cell again")
-            case Queued() | Running():
-                raise self._not_ready("not ready")
+        if (failure := failure_of(found, status, space, self.store.blobs)) is not None:
+            raise failure
+        self._forget_replaced(found.request.replaces)
 
     def _forget_replaced(self, id: str | None) -> None:
         # Kept only until this one was done.
@@ -387,17 +343,27 @@ def read_job(name: str, root: str | Path | None = None) -> Job:
     RootRefused
         Another user owns the root or could write to it.
     """
-    store = current_store(root)
-    if store.exists():
-        store.check_trust()
+    store = _trusted(current_store(root))
     return Job(store, store.resolve(name))
 
 
 def list_jobs(root: str | Path | None = None) -> list[Job]:
-    """All jobs under the root that a name leads to, newest first."""
-    store = current_store(root)
+    """All jobs under the root that a name leads to, newest first.
+
+    Raises
+    ------
+    RootRefused
+        Another user owns the root or could write to it.
+    """
+    store = _trusted(current_store(root))
     jobs = [Job(store, store.jobs / id) for id in store.by_name().values()]
     return sorted(jobs, key=_made, reverse=True)
+
+
+def _trusted(store: Store) -> Store:
+    if store.exists():
+        store.check_trust()
+    return store
 
 
 def _made(job: Job) -> float:

@@ -9,9 +9,10 @@ import functools
 import os
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from persist_magic.records import dataclass
 
 LINUX = sys.platform == "linux"
 # What another machine could change under us is not among them.

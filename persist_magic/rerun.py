@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from pathlib import Path
 from typing import Any
 
-from persist_magic import facts, payload
+from persist_magic import facts, payload, records
 from persist_magic.blobs import BlobIndex, copy_file
 from persist_magic.errors import Damaged
 from persist_magic.jobdir import JobFacts, Request, attempt_directory
@@ -50,7 +51,7 @@ def rerun(
     limit = getattr(manager, "time_limit", None)
 
     def fill(new: NewJob, replacing: str | None) -> Request:
-        request = dataclasses.replace(
+        request = records.replace(
             old.request,
             id=new.id,
             manager=manager.name,
@@ -82,7 +83,7 @@ def rerun(
             raise Damaged(
                 f"{error.filename} is missing", "run the cell again from the notebook"
             ) from error
-        facts.write_new(new.directory / "job.sh", script.encode(), sync=False)
+        facts.write_new(new.directory / "job.sh", os.fsencode(script), sync=False)
         first = attempt_directory(new.directory, 1)
         facts.make_directory(first.parent)
         facts.make_directory(first)

@@ -9,12 +9,20 @@ from typing import Any
 
 from persist_magic import facts, payload
 from persist_magic.blobs import BlobIndex
-from persist_magic.errors import CannotLoad, JobFailed, UsageError
+from persist_magic.errors import (
+    CannotLoad,
+    JobCancelled,
+    JobFailed,
+    JobLost,
+    NotReady,
+    UsageError,
+)
 from persist_magic.jobdir import Attempt, JobFacts
 from persist_magic.replay import tail
 from persist_magic.root import check_private
 from persist_magic.runner.outputs import ERROR, VALUE
 from persist_magic.runner.partial import numbers
+from persist_magic.status import Done, Empty, Failed, Lost, Queued, Running, Status, Stopped
 
 _SPECIAL = frozenset({VALUE, ERROR})
 
@@ -96,7 +104,7 @@ def load_results(
     if missing := [name for name in names or () if name not in there]:
         raise UsageError(
             f"job {job.request.name!r} has no variable {' or '.join(map(repr, missing))}",
-            f"it brings back: {', '.join(brought_by(results.about)) or 'no variables'}",
+            f"it brings back {', '.join(brought_by(results.about)) or 'no variables'}",
         )
     check_private(job.directory)
     if job.attempt is None:
@@ -140,9 +148,37 @@ class JobTraceback(Exception):
 
 
 def failure_of(
+    job: JobFacts, status: Status, namespace: dict[str, Any], index: BlobIndex
+) -> BaseException | None:
+    """Why *job*, which is in *status*, has no results, ready to be raised; None: it is done."""
+    name = job.request.name
+    match status:
+        case Done():
+            return None
+        case Failed(reason=reason):
+            return _own_failure(job, reason, namespace, index)
+        case Stopped(reason=reason):
+            return JobCancelled(f"job {name!r} was {reason}", hint_after_failure(job))
+        case Lost(reason=reason):
+            return JobLost(f"job {name!r} is lost: {reason}", hint_after_failure(job))
+        case Empty(reason=reason):
+            return JobLost(f"job {name!r} never started: {reason}", "run its cell again")
+        case Queued() | Running():
+            return not_ready(job, status)
+
+
+def not_ready(job: JobFacts, status: Status, after: str = "") -> NotReady:
+    """The error that *job* has not ended yet."""
+    name = job.request.name
+    words = " ".join(filter(None, (f"job {name!r} is not ready", after)))
+    state = f"{status.kind} ({status.reason})" if status.reason else str(status.kind)
+    return NotReady(f"{words}: {state}", f"it goes on; %persist_fetch {name} waits for it")
+
+
+def _own_failure(
     job: JobFacts, reason: str, namespace: dict[str, Any], index: BlobIndex
 ) -> BaseException:
-    """The exception that ended *job*, of its own type where it can be loaded, ready to be raised.
+    """The exception that ended *job*, of its own type where it can be loaded.
 
     It shows the job's traceback: as its cause in plain Python, in place of its own in IPython.
     """
@@ -171,7 +207,10 @@ def failure_of(
 
 def _last_words(job: JobFacts) -> str:
     """The last line that *job* wrote to its error stream, which most often tells why it died."""
-    words = tail(job.attempt.directory, "stderr", 1).strip() if job.attempt else ""
+    # Of a kill by signal it is only the shell's word for that.
+    if job.attempt is None or (job.attempt.exited is not None and job.attempt.exited.code > 128):
+        return ""
+    words = tail(job.attempt.directory, "stderr", 1).strip()
     return f"; its last words: {words}" if words else ""
 
 

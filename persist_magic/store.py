@@ -35,6 +35,8 @@ _ABANDONED_AFTER = 60.0
 _SILENT_AFTER = 600.0
 # In a directory in making/: the lock, the job, and the link that the job's name led by before.
 _LOCK, _JOB, _BACK = "lock", "job", "back"
+# The directories of a job, wherever they are in it, whose files are blobs.
+_BLOBS = "blobs"
 
 
 class Store:
@@ -195,7 +197,7 @@ class Store:
 
     def _clear(self, directory: Path, *, found_dead: bool = False) -> None:
         """Delete *directory* in making/, and the blobs that nobody has beside the job in it."""
-        blobs = [path.name for path in directory.rglob("blobs/*")]
+        blobs = [path.name for path in _files_in(directory) if path.parent.name == _BLOBS]
         for name in facts.listing(directory) - {_LOCK}:
             _remove(directory / name)
         # The directory goes last: it tells the next one that this was not done.
@@ -278,7 +280,7 @@ class NewJob:
         self._workspace = workspace
 
     def publish(self, replacing: str | None = None) -> None:
-        """Make the complete job visible under its name.
+        """Make the complete job visible under its name; where that fails, it is to be withdrawn.
 
         Raises
         ------
@@ -306,9 +308,16 @@ def _is_untouched(job: Path) -> bool:
     return not words and latest_attempt(job) is None
 
 
+def _files_in(directory: Path) -> Iterator[Path]:
+    # Where another process deletes it at the same time, it ends before its time.
+    for inner, _, names in os.walk(directory):
+        for name in names:
+            yield Path(inner, name)
+
+
 def _last_change(directory: Path) -> float:
     latest = 0.0
-    for path in (directory, *directory.rglob("*")):
+    for path in (directory, *_files_in(directory)):
         with contextlib.suppress(OSError):
             latest = max(latest, path.lstat().st_mtime)
     return latest

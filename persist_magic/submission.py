@@ -7,8 +7,8 @@ or Ctrl-C leaves no trace.
 
 from __future__ import annotations
 
-import dataclasses
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from persist_magic import facts, payload
+from persist_magic import facts, payload, records
 from persist_magic.blobs import digest_of
 from persist_magic.capture import follow
 from persist_magic.errors import CannotSave, StillRunning, UsageError
@@ -35,6 +35,7 @@ from persist_magic.machine import host_name, user_name
 from persist_magic.managers import Manager, make_manager
 from persist_magic.names import check_name, taken
 from persist_magic.observe import status_of
+from persist_magic.runner.outputs import CALL
 from persist_magic.script import job_script
 from persist_magic.status import JobStatus
 from persist_magic.store import NewJob, Store
@@ -64,13 +65,15 @@ class Surroundings:
         """
         if not os.path.isdir(self.cwd):
             raise UsageError(f"--chdir {self.cwd}: no such directory", "make it, or name another")
-        if not os.access(self.python, os.X_OK):
+        if not (os.path.isfile(self.python) and os.access(self.python, os.X_OK)):
             raise UsageError(
                 f"--python {self.python}: no such program", "give the path of a Python interpreter"
             )
         for key in self.env:
             if not key.isidentifier() or not key.isascii():
                 raise UsageError(f"--env {key}: no name of a variable", "write --env NAME=VALUE")
+            if key.startswith(("persist_", "PERSIST_JOB_")):
+                raise UsageError(f"--env {key}: job.sh needs it itself", "choose another name")
 
 
 @dataclass
@@ -100,11 +103,17 @@ class Plan:
             It names the variable, the path to the culprit in it, its type, and what to do.
         """
         for name, failure in self.dump.failures.items():
-            where = "" if failure.path == name else f": {failure.path} is a {failure.type}"
-            what = failure.type if failure.path == name else self.dump.about[name]["type"]
+            subject, path = _as_known(name, failure.path)
+            kind = failure.type if path == name else self.dump.about[name]["type"]
+            why = str(self.inputs.get(name, {}).get("why", ""))
+            by = "" if why in ("", "read by the cell") else f", {why},"
+            what = f"{subject}{by}" if name == CALL else f"{subject} ({kind}){by}"
+            where = "" if path in (name, subject) else f": {path} is a {failure.type}"
             raise CannotSave(
-                f"{_subject(name)} ({what}) cannot be sent to the job{where} ({failure.reason})",
-                failure.advice,
+                f"{what} cannot be sent to the job{where} ({failure.reason})",
+                "make it inside the function, or pass what it is made from"
+                if name == CALL
+                else failure.advice.replace("--skip", f"--skip {name}"),
             )
 
     def script(self, id: str, job: Path) -> str:
@@ -133,8 +142,21 @@ class Plan:
 OVERTIME = 30.0
 
 
-def _subject(name: str) -> str:
-    return "an argument" if name == "<call>" else f"variable {name!r}"
+# Within the triple of function, arguments and keyword arguments.
+_IN_CALL = re.compile(rf"{CALL}(?:\[0\]|\[1\]\[(\d+)\]|\[2\]\['(\w+)'\])(.*)", re.DOTALL)
+
+
+def _as_known(name: str, path: str) -> tuple[str, str]:
+    """What the user calls the value *name*, and the *path* in it."""
+    found = _IN_CALL.fullmatch(path)
+    if found is None:
+        return ("an argument" if name == CALL else f"variable {name!r}"), path
+    number, key, rest = found.groups()
+    if number is not None:
+        subject = f"argument {int(number) + 1}"
+    else:
+        subject = "the function" if key is None else f"argument {key!r}"
+    return subject, subject + rest
 
 
 class Digests:
@@ -259,7 +281,7 @@ def launch(
             except BaseException:
                 made = JobFacts.read(new.final)
                 if handle is not None and made is not None:
-                    known = dataclasses.replace(made, submitted=Submitted(handle, time.time()))
+                    known = records.replace(made, submitted=Submitted(handle, time.time()))
                     manager.cancel(known, force=True)
                 new.withdraw()
                 raise
@@ -287,7 +309,7 @@ def _replaceable(store: Store, name: str, replace: bool, force: bool) -> str | N
             word = "being submitted" if being_made else status.kind.value.lower()
             raise StillRunning(
                 f"a job named {name!r} exists already and is {word}",
-                f"%persist_fetch {name} waits for it; --replace --force cancels it first"
+                f"%persist_fetch {name} waits for it; add --force to cancel it first"
                 if replace
                 else f"%persist_fetch {name} waits for it; or choose another name",
             )
@@ -362,7 +384,7 @@ def _fill(new: NewJob, plan: Plan, request: Request) -> None:
         if plan.code != plan.source:
             facts.write_new(new.directory / "code.py", plan.code.encode(), sync=False)
     script = plan.script(new.id, new.final)
-    facts.write_new(new.directory / "job.sh", script.encode(), sync=False)
+    facts.write_new(new.directory / "job.sh", os.fsencode(script), sync=False)
     first = attempt_directory(new.directory, 1)
     facts.make_directory(first.parent)
     facts.make_directory(first)

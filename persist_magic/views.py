@@ -167,7 +167,7 @@ def _rich_table(table: Table) -> Any:
         show_header=any(table.head),
     )
     for number, name in enumerate(table.head):
-        made.add_column(name, overflow="fold", no_wrap=number not in table.elastic)
+        made.add_column(_toned(name, "plain"), overflow="fold", no_wrap=number not in table.elastic)
     for row in table.rows:
         cells = [cell if isinstance(cell, Line) else Line(cell) for cell in row]
         made.add_row(*(_toned(cell.text, cell.tone) for cell in cells))

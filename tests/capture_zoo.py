@@ -233,6 +233,7 @@ IPYTHON = [
     ("%timeit y = f(x); g(y)", "f x g", ""),
     ("%timeit -x", "x", ""),
     ("r = %timeit -o f(x)", "f x", "r"),
+    ("%timeit -v r f(x)", "f x", "r"),
     ("%%timeit y = f(x)\ng(y)", "f x g", ""),
     ("%%timeit -n 2\ny = f(x)\ng(y)", "f x g", ""),
     ("%time y = f(x)", "f x", "y"),

@@ -70,11 +70,15 @@ class Operations:
     act
         Called right before each operation with its number and what it is.
     halves
-        Whether the middle of a write is a moment of its own, before which half of it is written.
+        At this number, if it is the middle of a write, half of it has been written.
+    reads
+        Whether opening a file to read it counts, too.
     """
 
-    def __init__(self, act: Callable[[int, str], None], *, halves: int = 0) -> None:
-        self._act, self._halves = act, halves
+    def __init__(
+        self, act: Callable[[int, str], None], *, halves: int = 0, reads: bool = False
+    ) -> None:
+        self._act, self._halves, self._reads = act, halves, reads
         self._owner = os.getpid()
         self._acting = False
         self.count = 0
@@ -89,7 +93,7 @@ class Operations:
 
     def _told(self, event: str, args: tuple[Any, ...]) -> None:
         if event == "open":
-            if isinstance(args[2], int) and args[2] & _WRITING:
+            if isinstance(args[2], int) and (self._reads or args[2] & _WRITING):
                 verb = "create" if args[2] & os.O_CREAT else "open"
                 self._step(f"{verb} {args[0]}")
         elif event == "subprocess.Popen" or (event.startswith("os.") and event not in _HARMLESS):
@@ -102,6 +106,9 @@ class Operations:
                 if self.count + 1 == self._halves:
                     original(fd, rest[0][: len(rest[0]) // 2], *rest[1:])
                 self._step(f"{name} {fd}, half way")
+            if name in ("fsync", "fdatasync"):
+                # It takes long, and nobody pulls the plug here.
+                return None
             return original(fd, *rest)
 
         return wrapped
@@ -268,7 +275,9 @@ def _work(given: dict[str, Any], moment: int, root: Path, writer: int) -> None:
             started = True
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    Operations(act, halves=0 if given["mode"] == "interrupt" else moment).watch()
+    # Ctrl-C may come between any two; death and a full disk are seen only by what changes.
+    interrupts = given["mode"] == "interrupt"
+    Operations(act, halves=0 if interrupts else moment, reads=interrupts).watch()
     from persist_magic import read_job
     from persist_magic.errors import NoSpace
 

@@ -66,6 +66,12 @@ def run(source: str, name: str = "job", **options: Any) -> Job:
     return job
 
 
+def importing(*places: Path) -> dict[str, str]:
+    """An environment in which this module, the package and what is in *places* can be imported."""
+    here = Path(__file__).parent
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (*places, here, here.parent)))}
+
+
 def attempt_of(job: Job) -> Attempt:
     """The latest attempt of *job*, in which something has happened."""
     attempt = latest_attempt(job.directory)

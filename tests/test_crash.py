@@ -32,7 +32,7 @@ class Case:
 
     array: bool  # its input is a blob
     template: Path | None = None  # the root as it is before, if it is; it has the job `other`
-    old: str | None = None  # the finished job that is replaced; the input was `other`'s, too
+    old: str | None = None  # the finished job `train`
 
     def ends(self, work: str, mode: str, base: Path) -> list[Outcome]:
         """What becomes of *work*, "submit" or "delete", where *mode* happens at an operation."""
@@ -51,12 +51,17 @@ class Case:
 
 @pytest.fixture
 def case(request: pytest.FixtureRequest, tmp_path: Path, root: Path) -> Case:
-    """The case that a test is for: "no inputs" or "array" in a new root, or "replace"."""
-    if request.param != "replace":
+    """The case that a test is for.
+
+    "no inputs" or "array" in a new root, "replace" with an array that is known, or "own array"
+    that no other job has.
+    """
+    if request.param in ("no inputs", "array"):
         return Case(array=request.param == "array")
     template = tmp_path / "template" / ".persist"
     persist(zlib.crc32, "other", args=(Buffer(),), root=template).fetch(60)
-    old = train(len, template, array=True)
+    data = DATA if request.param == "replace" else DATA[::-1]
+    old = persist(len, "train", args=(Buffer(data),), root=template)
     old.fetch(60)
     return Case(array=True, template=template, old=old.id)
 
@@ -134,7 +139,7 @@ def test_killed_submission_leaves_no_job_or_a_true_one(case: Case, tmp_path: Pat
             check_others(Path(end.root))
 
 
-@pytest.mark.parametrize("case", ["replace"], indirect=True)
+@pytest.mark.parametrize("case", ["own array"], indirect=True)
 def test_killed_deletion_leaves_the_whole_job_or_none(case: Case, tmp_path: Path) -> None:
     for end in case.ends("delete", "kill", tmp_path / "roots"):
         assert end.end == "killed"

@@ -74,6 +74,18 @@ def test_one_process_wins_each_file(tmp_path: Path, links: str) -> None:
     assert facts.listing(tmp_path) == {f"{file}.json" for file in range(FILES)}
 
 
+def test_fact_is_on_the_disk_when_it_is_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_ino))
+    facts.write_once(tmp_path / "fact", b"data")
+    (tmp_path / "by").mkdir()
+    facts.point(tmp_path / "name", "target", by=tmp_path / "by")
+    fact = (tmp_path / "fact").stat().st_ino
+    assert synced == [fact, tmp_path.stat().st_ino, tmp_path.stat().st_ino]
+
+
 def test_second_writer_changes_nothing_and_is_told(tmp_path: Path) -> None:
     path = tmp_path / "fact.json"
     assert facts.write_json_once(path, {"a": 1})

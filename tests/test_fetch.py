@@ -80,7 +80,7 @@ def test_missing_variable_is_named_with_what_there_is(notebook: Kernel, project:
     submit(notebook, project, "missing", "aa = bb = 1")
     shown = notebook.run("%persist_fetch missing aa cc")
     assert shown.error == "UsageError"
-    assert shown.message == "job 'missing' has no variable 'cc'\nit brings back: aa, bb"
+    assert shown.message == "job 'missing' has no variable 'cc'\nit brings back aa, bb"
     assert shown.outputs == []
     assert notebook.get("'aa' in globals()") == "False"
 
@@ -234,7 +234,7 @@ def test_job_that_is_not_ready_is_waited_for_no_longer_than_asked(
     assert way_out == "it goes on; %persist_fetch slow waits for it"
     shown = notebook.run("%persist_fetch slow --no-wait")
     assert shown.error == "NotReady"
-    assert shown.message.startswith("not ready: job 'slow': RUNNING")
+    assert shown.message.startswith("job 'slow' is not ready: RUNNING")
     (project / "slow-go").touch()
     run(notebook, "%persist_fetch slow")
     assert notebook.get("slow") == "2"

@@ -377,11 +377,37 @@ def test_objects_that_refer_to_their_owner_from_a_set() -> None:
     assert not same(tree("abcd"), tree("abce"))
 
 
-def test_web_of_objects_that_know_each_other_by_sets_is_unstable() -> None:
-    nodes = [Node(str(number)) for number in range(40)]
-    for node in nodes:
-        node.near = set(nodes) - {node}
-    assert "refer to each other through sets" in fingerprint(nodes[0]).unstable
+def test_web_of_objects_that_know_each_other_by_sets() -> None:
+    def web(size: int, missing: int) -> list[Node]:
+        nodes = [Node(str(number)) for number in range(size)]
+        for node in nodes:
+            node.near = set(nodes) - {node}
+        nodes[0].near.discard(nodes[missing])
+        return nodes
+
+    assert same(web(60, 1), web(60, 1))
+    assert not same(web(60, 1), web(60, 2))
+    assert same({*web(60, 1)}, {*reversed(web(60, 1))})
+
+
+def chain(length: int, marked: int) -> list[Node]:
+    """Nodes that know both neighbours; all are called alike but that at *marked*."""
+    nodes = [Node("marked" if number == marked else "") for number in range(length)]
+    for node, following in itertools.pairwise(nodes):
+        node.others.append(following)
+        following.others.append(node)
+    return nodes
+
+
+def test_place_in_a_chain_of_equal_nodes_counts() -> None:
+    assert stable(chain(300, 100)[0]) == stable(chain(300, 100)[0])
+    digests = {stable(chain(length, at)[0]) for length, at in ((300, 100), (300, 101), (301, 100))}
+    assert len(digests) == 3
+    assert stable(chain(300, 100)[7]) != stable(chain(300, 100)[8])
+
+
+def test_chain_of_equal_nodes_that_takes_too_long_is_unstable() -> None:
+    assert "too many of them alike" in fingerprint(chain(4000, 0)).unstable
 
 
 def test_namespace_itself_is_not_walked() -> None:

@@ -53,7 +53,8 @@ CELLS: dict[str, tuple[str, list[str]]] = {
         ["a\nb\nc\n"],
     ),
     "a forked child": (
-        "import os\nprint('a', end=' ')\nif not (child := os.fork()):\n    print('b', end=' ')\n"
+        "import os, warnings\nwarnings.simplefilter('ignore')\n"
+        "print('a', end=' ')\nif not (child := os.fork()):\n    print('b', end=' ')\n"
         "    os._exit(print(end='', flush=True) or 0)\nos.waitpid(child, 0)\nprint('c')",
         ["a b c\n"],
     ),

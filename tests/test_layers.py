@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parents[1] / NAME
 # and under TYPE_CHECKING count like all others.
 ORDER = (
     *("errors",),
-    *("facts", "machine", "processes", "interrupts", "blobs", "names", "root"),
+    *("records", "facts", "machine", "processes", "interrupts", "blobs", "names", "root"),
     *("jobdir", "capture", "fingerprint", "payload"),
     *("status", "store", "script", "replay"),
     *("runner",),

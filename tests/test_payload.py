@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import collections
+import gc
 import itertools
 import math
 import shutil
+import threading
 import types
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -198,3 +201,26 @@ def test_only_the_wanted_variables_are_loaded(tmp_path: Path) -> None:
     send({"a": shared, "b": {"of a": shared}, "c": "other"}, tmp_path / "p", {})
     loaded = load_all(tmp_path / "p", {}, index_in(tmp_path), frozenset({"b"}))
     assert loaded.values == {"b": {"of a": [1]}}
+
+
+class Heavy:
+    """An object that can be watched."""
+
+
+@pytest.mark.parametrize("bad", [False, True])
+def test_a_saved_value_is_not_kept_alive(tmp_path: Path, bad: bool) -> None:
+    """Nothing waits for the garbage collector: the value may be most of the memory."""
+    value = Heavy()
+    watched = weakref.ref(value)
+    values = {"a": [value], "b": value, "bad": threading.Lock() if bad else None}
+    gc.disable()
+    try:
+        send(values, tmp_path / "p", {})
+        del values, value
+        assert watched() is None
+        back = fetch(tmp_path / "p", {}).values
+        watched = weakref.ref(back["b"])
+        del back
+        assert watched() is None
+    finally:
+        gc.enable()

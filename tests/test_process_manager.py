@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -12,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import persist_magic.machine
-from jobcells import attempt_of, job_sh_of, run, runner_of, start, wait_for
-from persist_magic import JobStatus, ProcessManager
+from jobcells import attempt_of, importing, job_sh_of, run, runner_of, start, wait_for
+from persist_magic import JobStatus, ProcessManager, records
 from persist_magic.errors import ManagerUnreachable, UsageError
 from persist_magic.facts import encode
 from persist_magic.jobdir import Submitted
@@ -43,10 +42,10 @@ def ghost(root: Path, **changes: str | int) -> Job:
     for name in ("finished.json", "exited.json"):
         wait_for(attempt.directory / name)
         (attempt.directory / name).unlink()
-    started = dataclasses.replace(attempt.started, process=handle)
+    started = records.replace(attempt.started, process=handle)
     (attempt.directory / "started.json").write_bytes(started.encode())
     submitted = Submitted(handle, attempt.started.time)
-    (job.directory / "submitted.json").write_bytes(encode(dataclasses.asdict(submitted)))
+    (job.directory / "submitted.json").write_bytes(encode(records.asdict(submitted)))
     return job
 
 
@@ -132,7 +131,7 @@ def test_session_of_a_reused_pid_is_not_the_jobs() -> None:
     who = ProcessId.of(os.getpid())
     assert who is not None
     assert who.owns_session()
-    assert not dataclasses.replace(who, start="1").owns_session()
+    assert not records.replace(who, start="1").owns_session()
 
 
 def test_job_is_not_lost_or_running_when_its_submitter_never_reaps(root: Path) -> None:
@@ -141,12 +140,11 @@ def test_job_is_not_lost_or_running_when_its_submitter_never_reaps(root: Path) -
         "from jobcells import start; start('import os; os.kill(os.getpid(), 9)'); "
         "print('made', flush=True); input()"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     with subprocess.Popen(
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=environment,
+        env=importing(),
     ) as submitter:
         assert submitter.stdout is not None
         assert submitter.stdout.readline() == b"made\n"
@@ -164,8 +162,7 @@ def test_job_is_not_lost_or_running_when_its_submitter_never_reaps(root: Path) -
 
 def test_job_survives_the_process_that_submitted_it(root: Path) -> None:
     code = f"from jobcells import start; start({WAIT + '6 * 7'!r})"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    subprocess.run([sys.executable, "-c", code], check=True, env=importing())
     wait_for(root / "running")
     (root / "go").touch()
     assert read_job("job").fetch(30) == 42
@@ -178,6 +175,19 @@ def test_job_is_out_of_reach_of_signals_to_the_group_of_its_submitter(root: Path
     assert os.getsid(job_sh_of(job)) != os.getsid(0)
     (root / "go").touch()
     assert job.wait(30) is JobStatus.DONE
+
+
+def test_job_in_an_allocation_is_not_taken_for_the_allocation(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
+    job = run("import os\nos.environ['SLURM_JOB_ID']")
+    assert job.fetch() == "77"
+    attempt = attempt_of(job)
+    assert attempt.number == 1
+    assert attempt.started is not None
+    assert attempt.started.scheduler == {}
 
 
 # ---- options

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jobcells import attempt_of, run, start, wait_for
+from jobcells import attempt_of, importing, run, start, wait_for
 from persist_magic import JobStatus, persist
 from persist_magic.jobs import Job
 from persist_magic.runner.cell import is_quiet
@@ -34,8 +34,6 @@ ABUSES: dict[str, str] = {
     "empties its environment": "import os\nos.environ.clear()",
     "empties its path": "import sys\nsys.path.clear()",
     "forgets its modules": "import sys\nsys.modules.pop('persist_magic', None)",
-    "looks for imports itself": "import sys\nsys.meta_path.insert(0, None.__class__)"
-    "\nsys.meta_path.pop(0)",
     "sets a hook": "import sys\nsys.excepthook = sys.displayhook = None",
     "leaves a trace function": "import sys\nsys.settrace(lambda *given: None)",
     "is careless with names": "open = print = len = str = list = None",
@@ -235,7 +233,7 @@ def test_function_of_a_module_loads_nothing_heavy(root: Path) -> None:
     )
     result = subprocess.run(
         [sys.executable, "-c", LEAN],
-        env={**os.environ, "PYTHONPATH": str(root)},
+        env=importing(root),
         stdout=subprocess.PIPE,
         check=True,
         text=True,

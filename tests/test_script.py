@@ -13,6 +13,7 @@ import pytest
 
 from jobcells import attempt_of, plan_of, run, runner_of, start, wait_for
 from persist_magic import JobStatus
+from persist_magic.errors import UsageError
 from persist_magic.jobdir import Request
 from persist_magic.jobs import Job, current_store
 from persist_magic.script import job_script
@@ -104,6 +105,21 @@ def test_path_of_the_environment_is_not_needed_to_tell_the_end(root: Path) -> No
     assert told["time"] > 1e9
     wait_for(root / "noted")
     wait_until(lambda: (root / "noted").read_text() == "/nowhere\n")
+
+
+@pytest.mark.parametrize("name", ["PERSIST_JOB_ID", "PERSIST_JOB_NAME", "persist_attempt"])
+def test_what_job_sh_needs_itself_cannot_be_set(root: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=f"--env {name}: job.sh needs it itself"):
+        start("1", env={name: "x"})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="this file system takes only Unicode names")
+def test_names_that_are_no_unicode_stay_what_they_are(root: Path) -> None:
+    place = os.fsencode(root) + b"/caf\xe9"
+    os.mkdir(place)
+    os.chdir(place)
+    job = run("import os\nos.getcwdb(), os.environb[b'WORD']", env={"WORD": "caf\udce9"})
+    assert job.fetch() == (place, b"caf\xe9")
 
 
 # ---- setup

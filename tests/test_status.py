@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from persist_magic.jobdir import (
     Started,
     Submitted,
 )
+from persist_magic.records import replace
 from persist_magic.status import (
     Active,
     Done,

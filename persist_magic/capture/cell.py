@@ -88,6 +88,7 @@ class _Statements(Expressions):
         self.all(defaults_of(node.args))
         outer = self._type_scope(node)
         with self.inside(*outer):
+            # Annotations that Python only keeps as text count too: libraries evaluate them.
             self.all((*type_parameters_of(node), *annotations_of(node)))
         # A function may call itself: nothing calls it before it has its name.
         self.bind(node.name)

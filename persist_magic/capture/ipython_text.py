@@ -140,7 +140,9 @@ def _running(runner: _Runner, line: str, body: str) -> Text:
         words=words,
         code=(*first, *rest),
         in_function=runner.in_function,
-        binds=frozenset(value for key, value in options if key in runner.bound),
+        binds=frozenset(
+            value for key, value in options if key in runner.bound and value.isidentifier()
+        ),
     )
 
 

@@ -89,6 +89,9 @@ def _cleanup(context: Context, options: argparse.Namespace) -> View | None:
     return View(blocks, data)
 
 
+_WILD = frozenset("*?[")
+
+
 def _to_clean(context: Context, options: argparse.Namespace) -> list[Job]:
     if not options.names and options.older_than is None:
         raise UsageError(
@@ -97,8 +100,10 @@ def _to_clean(context: Context, options: argparse.Namespace) -> list[Job]:
     every = context.jobs()
     chosen = [] if options.names else every
     for pattern in options.names:
-        matching = [job for job in every if fnmatch.fnmatchcase(job.name, pattern)]
-        chosen.extend(matching or [context.job(pattern)])
+        if _WILD.isdisjoint(pattern):
+            chosen.append(context.job(pattern))
+        else:
+            chosen.extend(job for job in every if fnmatch.fnmatchcase(job.name, pattern))
     jobs = list(dict.fromkeys(chosen))
     if options.older_than is not None:
         limit = time.time() - parse_age(options.older_than)

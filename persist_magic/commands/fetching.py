@@ -9,10 +9,9 @@ from persist_magic.arguments import argument
 from persist_magic.commands.context import Command, Context
 from persist_magic.commands.looking import NAME, TIMEOUT, wait_for
 from persist_magic.commands.tables import info_line, output_table
-from persist_magic.errors import NotReady
 from persist_magic.jobs import Job
 from persist_magic.replay import as_text
-from persist_magic.results import Results
+from persist_magic.results import Results, not_ready
 from persist_magic.runner.outputs import VALUE
 from persist_magic.status import JobStatus
 from persist_magic.views import Block, Line, View
@@ -29,8 +28,8 @@ def waited_for(context: Context, options: argparse.Namespace) -> Job:
     job = context.job(options.name)
     if options.partial:
         return job
-    if options.no_wait and not (info := job.info()).status.ended:
-        raise NotReady(f"not ready: {info}", f"{context.sign}fetch {job.name} waits for it")
+    if options.no_wait and not job.is_ready():
+        raise not_ready(*job.look())
     wait_for(context, job, options.timeout)
     return job
 

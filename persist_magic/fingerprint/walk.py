@@ -1,10 +1,10 @@
-"""The walk over a value. Knows how parts make a whole, cycles and sets, no type but the plain ones.
+"""The walk over a value. Knows how parts make a whole, circles and sets; of types the plain ones.
 
-Each value becomes a token: itself if it is small, else the digest of its parts' tokens. Whether a
-part is shared by several owners does not count, so that equal values agree however they came to be;
-only where values refer to each other in a circle, a value met again stands for itself by its
-distance. (The circles are found as in Tarjan's algorithm for strongly connected components.)
-The walk keeps its own stack: nesting of any depth is no danger to the interpreter's.
+Each value becomes a token: itself if it is small, else a digest of the tokens of its parts. So
+parts count by their content, not by whether several owners share them. Values that refer to each
+other in a circle (found as in Tarjan's algorithm for strongly connected components) get their
+tokens together, whichever of them was met first. The walk keeps its own stack: deep nesting is no
+danger to Python's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from _pickle import dumps
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias, Union
 
 from persist_magic.fingerprint.parts import Context, Parts
 from persist_magic.fingerprint.plain import (
@@ -32,22 +32,16 @@ from persist_magic.fingerprint.table import Handlers
 _LONG = 1 << 10
 # A smaller tree is read again faster than it is remembered.
 _WORTH_KEEPING = 64
-# Members of a set have no order, so each is walked as if it were the only one. Where they refer to
-# each other through sets, the same objects are walked again and again without end.
-_MOST_AGAIN = 10_000
 # Of a value that makes new parts whenever it is asked.
 _DEEPEST = 1 << 17
+# Steps to tell values in circles apart: a long chain of equal ones takes the square of its length.
+_MOST_STEPS = 1 << 22
 # Of the words that say where an unstable value is.
 _LONGEST_WAY = 200
 
-
-class _Known(NamedTuple):
-    """A value that was walked; it is held so that its id stays its own."""
-
-    value: object
-    token: bytes
-    anywhere: bool
-    """Whether the token depends on the value alone, not on what was walked before it."""
+# What stands for a part: its token, or the frame of one that is in a circle and has none yet.
+_Part: TypeAlias = Union[bytes, "_Frame"]
+_Digest: TypeAlias = Callable[[bytes], bytes]
 
 
 class _Endless(Exception):
@@ -59,24 +53,32 @@ class _Frame:
 
     by_hand = False
     """Whether plain containers among the parts are walked by hand too."""
+    worth_keeping = True
+    """Whether to remember the token."""
 
     def __init__(self, value: object, tag: str, parts: Iterable[object]) -> None:
         self.value = value
         self.parts: Iterator[object] = iter(parts)
         self.part: object = None
         self.count = 0
-        self.key: int | None = None
-        self.number = self.lowest = 0
-        self.anywhere = True
-        self._body = [tag.encode(), b"\0"]
+        self.key = self.number = self.lowest = 0
+        self.holds_itself = False
+        self.token = b""
+        """What stands for the whole; while its circle is told apart, what is known so far."""
+        self.failed = False
+        self._tag = tag.encode() + b"\0"
+        self._body: list[_Part] = []
 
-    def add(self, token: bytes) -> None:
-        """Take the token of the present part."""
-        self._body.append(token)
+    def add(self, part: _Part) -> None:
+        """Take what stands for the present part."""
+        self._body.append(part)
 
-    def seal(self, digest: Callable[[bytes], bytes]) -> bytes:
-        """The digest of the whole, once all parts were added."""
-        return digest(b"".join(self._body))
+    def seal(self, digest: _Digest) -> bytes:
+        """The digest of the whole, as far as the tokens of its parts are known."""
+        return digest(self._tag + b"".join(self._tokens()))
+
+    def _tokens(self) -> list[bytes]:
+        return [part if isinstance(part, bytes) else part.token for part in self._body]
 
     def step(self) -> str:
         """The way from the value to the present part, as one writes it in Python, if it has one."""
@@ -97,12 +99,8 @@ class _Object(_Frame):
 class _Bag(_Object):
     """A value whose parts have no order."""
 
-    open_before = local_before = 0
-
-    def seal(self, digest: Callable[[bytes], bytes]) -> bytes:
-        tag, end, *tokens = self._body
-        self._body = [tag, end, *sorted(tokens)]
-        return super().seal(digest)
+    def _tokens(self) -> list[bytes]:
+        return sorted(super()._tokens())
 
 
 class _Container(_Frame):
@@ -121,15 +119,13 @@ class _Container(_Frame):
 class _Tree(_Frame):
     """A tree of plain containers; its parts are what the pickler must not write."""
 
-    def __init__(self, value: object, others: dict[int, object]) -> None:
+    def __init__(self, value: object, others: dict[int, object], items: int) -> None:
         super().__init__(value, "", others.values())
-        self._tokens: dict[int, bytes] = {}
+        self.worth_keeping = items >= _WORTH_KEEPING
+        self._ids = list(others)
 
-    def add(self, token: bytes) -> None:
-        self._tokens[id(self.part)] = token
-
-    def seal(self, digest: Callable[[bytes], bytes]) -> bytes:
-        return tree_digest(self.value, self._tokens)
+    def seal(self, digest: _Digest) -> bytes:
+        return tree_digest(self.value, dict(zip(self._ids, self._tokens(), strict=True)))
 
     def step(self) -> str:
         return way_to(self.part, self.value)
@@ -145,15 +141,12 @@ class Walk:
         self._context = context
         self._handlers = Handlers()
         self._stack: list[_Frame] = []
-        self._known: dict[int, _Known] = {}
-        # Keys of known values whose tokens hold only here, oldest first.
-        self._local: list[int] = []
-        # What may yet turn out to be in a circle with what comes next, as numbers by key.
-        self._open: dict[int, int] = {}
-        self._opened: list[tuple[int, object]] = []
-        # What bags made it forget, held like all whose ids are used; and how much came again.
-        self._forgotten: dict[int, object] = {}
-        self._again = 0
+        # Values are held beside their tokens, so that their ids stay their own.
+        self._known: dict[int, tuple[object, bytes]] = {}
+        # What may yet turn out to be in a circle with what comes next.
+        self._open: dict[int, _Frame] = {}
+        self._opened: list[_Frame] = []
+        self._steps = 0
         self.unstable = ""
 
     def digest(self, value: object) -> bytes:
@@ -168,46 +161,40 @@ class Walk:
         return self._blake3(content).digest(16)
 
     def _walk(self, root: object) -> bytes:
-        token = self._meet(root, False)
+        part = self._meet(root, False)
         while self._stack:
-            token = self._advance(self._stack[-1], token)
-        assert token is not None
-        return token
+            part = self._advance(self._stack[-1], part)
+        assert isinstance(part, bytes)
+        return part
 
-    def _advance(self, frame: _Frame, token: bytes | None) -> bytes | None:
-        """Go on with the parts of *frame*; its token at their end, None if a part comes first.
+    def _advance(self, frame: _Frame, part: _Part | None) -> _Part | None:
+        """Go on with *frame*, whose present part is *part* if it is on the stack no more.
 
-        *token* is that of the present part, if it was walked since.
+        Returns
+        -------
+        bytes, _Frame or None
+            What stands for the whole, or None if a part comes first.
         """
-        bag = frame if isinstance(frame, _Bag) else None
         try:
-            if token is not None:
-                frame.add(token)
-                if bag is not None:
-                    self._forget(bag)
-            for part in frame.parts:
-                frame.part = part
+            if part is not None:
+                frame.add(part)
+            for value in frame.parts:
+                frame.part = value
                 frame.count += 1
-                token = self._meet(part, frame.by_hand)
-                if token is None:
+                part = self._meet(value, frame.by_hand)
+                if part is None:
                     return None
-                frame.add(token)
-                if bag is not None:
-                    self._forget(bag)
-            token = b"=" + frame.seal(self._digest)
+                frame.add(part)
         except (MemoryError, _Endless):
             raise
         except Exception as error:
             # A container that changed under the walk, or a part that cannot be computed.
-            self._stack.pop()
-            token = self._report(frame.value, error)
-        else:
-            self._stack.pop()
-        self._close(frame, token)
-        return token
+            self._fail(frame, error)
+        self._stack.pop()
+        return self._close(frame)
 
-    def _meet(self, value: object, by_hand: bool) -> bytes | None:
-        """The token of *value*, or None if it is on the stack now, to be taken to parts."""
+    def _meet(self, value: object, by_hand: bool) -> _Part | None:
+        """What stands for *value*, or None if it is on the stack now, to be taken to parts."""
         kind = type(value)
         if kind in SCALARS or kind is bytes:
             return self._scalar(value)
@@ -221,21 +208,19 @@ class Walk:
         key = id(value) << 1 | by_hand
         known = self._known.get(key)
         if known is not None:
-            if not known.anywhere:
-                self._stack[-1].anywhere = False
-            return known.token
-        number = self._open.get(key)
-        if number is not None:
+            return known[1]
+        met = self._open.get(key)
+        if met is not None:
             frame = self._stack[-1]
-            frame.lowest = min(frame.lowest, number)
-            return b"^%d;" % (len(self._opened) - number)
+            frame.lowest = min(frame.lowest, met.number)
+            frame.holds_itself |= met is frame
+            return met
         try:
-            token = self._take_apart(value, key, by_hand)
+            return self._take_apart(value, key, by_hand)
         except (MemoryError, _Endless):
             raise
         except Exception as error:
             return self._report(value, error)
-        return token
 
     def _take_apart(self, value: Any, key: int, by_hand: bool) -> bytes | None:
         if value is self._context.namespace:
@@ -245,19 +230,18 @@ class Walk:
             if isinstance(parts, bytes):
                 token = self._inline(parts)
                 if isinstance(value, type):
-                    self._known[key] = _Known(value, token, anywhere=True)
+                    self._known[key] = value, token
                 return token
             return self._enter(key, (_Bag if parts.unordered else _Object)(value, parts))
         found = None if by_hand else census(value)
         if found is None:
             cut = None if by_hand else pieces(value)
             return self._enter(key, _Object(value, cut) if cut else _Container(value))
-        worth_keeping = found.items >= _WORTH_KEEPING
         if found.others:
-            return self._enter(key if worth_keeping else None, _Tree(value, found.others))
+            return self._enter(key, _Tree(value, found.others, found.items))
         token = b"=" + tree_digest(value)
-        if worth_keeping:
-            self._known[key] = _Known(value, token, anywhere=True)
+        if found.items >= _WORTH_KEEPING:
+            self._known[key] = value, token
         return token
 
     def _scalar(self, value: Any) -> bytes:
@@ -271,58 +255,74 @@ class Walk:
     def _inline(self, content: bytes) -> bytes:
         return b"!%d:%b" % (len(content), content)
 
-    def _enter(self, key: int | None, frame: _Frame) -> bytes | None:
-        """Put *frame* on the stack; it has no token yet. With no *key* it is not remembered."""
+    def _enter(self, key: int, frame: _Frame) -> bytes | None:
+        """Put *frame* on the stack; it has no token yet."""
         frame.key = key
         frame.number = frame.lowest = len(self._opened)
-        if key is not None:
-            self._open[key] = frame.number
-            self._opened.append((key, frame.value))
-            self._again += key in self._forgotten
-            if self._again > _MOST_AGAIN:
-                raise _Endless("holds objects that refer to each other through sets")
-        if isinstance(frame, _Bag):
-            frame.open_before = len(self._opened)
-            frame.local_before = len(self._local)
+        self._open[key] = frame
+        self._opened.append(frame)
         self._stack.append(frame)
         if len(self._stack) > _DEEPEST:
             raise _Endless(f"is nested more than {_DEEPEST} deep")
         return None
 
-    def _close(self, frame: _Frame, token: bytes) -> None:
-        """Remember *token*, unless *frame* is in a circle with one that is still open."""
-        if self._stack:
+    def _close(self, frame: _Frame) -> _Part:
+        """What stands for *frame*: itself, while it is in a circle with one that is still open."""
+        if frame.lowest < frame.number:
             above = self._stack[-1]
             above.lowest = min(above.lowest, frame.lowest)
-            above.anywhere &= frame.anywhere
-        if frame.key is None or frame.lowest < frame.number:
-            return
+            return frame
         circle = self._opened[frame.number :]
         del self._opened[frame.number :]
-        for index, (key, value) in enumerate(circle):
-            del self._open[key]
-            if index == 0:
-                self._remember(key, _Known(value, token, frame.anywhere))
-            else:
-                # Its place in the circle that was entered elsewhere.
-                place = b"=" + self._digest(b"%b%d" % (token, index))
-                self._remember(key, _Known(value, place, anywhere=False))
+        if len(circle) > 1 or frame.holds_itself:
+            self._tell_apart(circle)
+        else:
+            frame.token = self._seal(frame)
+        for each in circle:
+            del self._open[each.key]
+            if each.worth_keeping or len(circle) > 1:
+                self._known[each.key] = each.value, each.token
+        return frame.token
 
-    def _remember(self, key: int, known: _Known) -> None:
-        self._known[key] = known
-        if not known.anywhere:
-            self._local.append(key)
+    def _tell_apart(self, circle: list[_Frame]) -> None:
+        """Give each in *circle* the token of all that can be seen from it.
 
-    def _forget(self, bag: _Bag) -> None:
-        """Forget all that the next member of *bag* must not know of the one just walked."""
-        dropped = self._opened[bag.open_before :]
-        dropped += [(key, self._known[key].value) for key in self._local[bag.local_before :]]
-        del self._opened[bag.open_before :]
-        del self._local[bag.local_before :]
-        for key, value in dropped:
-            self._open.pop(key, None)
-            self._known.pop(key, None)
-            self._forgotten[key] = value
+        With each round they see one step further, until that tells no more of them apart. Then the
+        last two rounds say what kinds there are, and which refer to which.
+        """
+        seen = [b""] * len(circle)
+        kinds = 0
+        while True:
+            self._steps += len(circle)
+            if self._steps > _MOST_STEPS:
+                raise _Endless(f"holds {len(circle)} objects in circles, too many of them alike")
+            before, seen = seen, [self._seal(each) for each in circle]
+            if len(set(seen)) == kinds:
+                break
+            kinds = len(set(seen))
+            self._give(circle, seen)
+        links = self._digest(b"".join(sorted({b"%b>%b;" % pair for pair in zip(before, seen)})))
+        self._give(circle, [b"=" + self._digest(token + links) for token in seen])
+
+    def _give(self, circle: list[_Frame], tokens: list[bytes]) -> None:
+        for frame, token in zip(circle, tokens, strict=True):
+            if not frame.failed:
+                frame.token = token
+
+    def _seal(self, frame: _Frame) -> bytes:
+        if frame.failed:
+            return frame.token
+        try:
+            return b"=" + frame.seal(self._digest)
+        except MemoryError:
+            raise
+        except Exception as error:
+            self._fail(frame, error)
+            return frame.token
+
+    def _fail(self, frame: _Frame, error: Exception) -> None:
+        frame.failed = True
+        frame.token = self._report(frame.value, error)
 
     def _report(self, value: object, error: Exception) -> bytes:
         """The token of *value*, which has no content that could be found again."""

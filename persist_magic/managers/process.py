@@ -23,6 +23,8 @@ from persist_magic.status import Active, Gone, Report, Unseen, duration
 
 # Seconds between asking a job to stop and killing it.
 CANCEL_GRACE = 10.0
+# They speak of the job or allocation that this process may itself run in.
+_OF_ANOTHER = ("PERSIST_JOB_NAME", "SLURM_RESTART_COUNT")
 # Less than this many bytes free is a full disk.
 _LITTLE = 64 << 10
 # Children of this process that have not been reaped yet: a zombie's exit must be collected.
@@ -50,11 +52,14 @@ class ProcessManager:
     grace = 0.0
 
     def __init__(self, time: str | int | float | None = None, **unknown: Any) -> None:
-        for option, value in unknown.items():
-            words = option.replace("_", "-")
+        if unknown:
+            names = [f"--{option.replace('_', '-')}" for option in unknown]
+            given = ", ".join(
+                f"{name} {unknown[key]}" for name, key in zip(names, unknown, strict=True)
+            )
             raise UsageError(
-                f"--{words} {value} cannot be honoured on this machine: nothing would enforce it",
-                f"leave --{words} out, or use a scheduler: --slurm",
+                f"{given} cannot be honoured on this machine: nothing would enforce it",
+                f"leave {' and '.join(names)} out, or use a scheduler: --slurm",
             )
         self.options: dict[str, Any] = {}
         if time is not None:
@@ -72,7 +77,7 @@ class ProcessManager:
     def submit(self, job: Path, request: Request) -> dict[str, Any]:
         """Start `job.sh` in a session of its own, out of reach of signals to our group."""
         _reap()
-        environment = {key: value for key, value in os.environ.items() if key != "PERSIST_JOB_NAME"}
+        environment = {key: value for key, value in os.environ.items() if key not in _OF_ANOTHER}
         # Children of job.sh are marked by it; the marker here marks job.sh itself.
         environment[MARKER] = request.id
         child = subprocess.Popen(

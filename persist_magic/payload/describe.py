@@ -11,6 +11,7 @@ from typing import Any
 # A metaclass may define what its classes answer, so types are asked through `type` itself.
 bases_of: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
 members_of: Callable[[type], Mapping[str, Any]] = type.__dict__["__dict__"].__get__
+_module_of: Callable[[type], object] = type.__dict__["__module__"].__get__
 _name_of: Callable[[type], str] = type.__dict__["__name__"].__get__
 _qualname_of: Callable[[type], str] = type.__dict__["__qualname__"].__get__
 
@@ -27,7 +28,10 @@ _WITH_SHAPE = frozenset(
 
 def module_of(cls: type) -> str:
     """The name of the module that *cls* says it is from; empty where it says none."""
-    module = members_of(cls).get("__module__", "builtins")
+    try:
+        module = _module_of(cls)
+    except AttributeError:
+        return ""
     return module if isinstance(module, str) else ""
 
 

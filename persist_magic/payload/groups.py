@@ -6,11 +6,12 @@ saved costs no other.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from persist_magic.payload import sharing
+from persist_magic.payload.arrays import views_among
 from persist_magic.payload.culprit import culprit, explain
 from persist_magic.payload.describe import (
     blames_the_value,
@@ -19,7 +20,8 @@ from persist_magic.payload.describe import (
     short_repr,
     type_name,
 )
-from persist_magic.payload.pickling import Pickled, dump, held_outside_classes
+from persist_magic.payload.pickling import Common, Pickled, dump, held_outside_classes
+from persist_magic.records import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -103,10 +105,10 @@ class _Work:
         self.namespace = namespace
         self.failures: dict[str, Failure] = {}
         self.notices: list[Notice] = []
-        self._definitions: dict[int, tuple[type, str]] = {}
+        self._common = Common(views_among(values.values()))
 
     def _dump(self, value: object, *, sharing: bool) -> Pickled:
-        return dump(value, self.namespace, sharing=sharing, definitions=self._definitions)
+        return dump(value, self.namespace, sharing=sharing, common=self._common)
 
     def one_by_one(
         self, more: Callable[[str, str], Mapping[str, object]] | None
@@ -114,22 +116,25 @@ class _Work:
         """Each value that can be saved, and what functions in them need, pickled by itself."""
         alone: dict[str, Pickled] = {}
         asked: set[str] = set()
-        waiting = list(self.values)
+        waiting = deque(self.values)
         sharing = len(waiting) > 1 or more is not None
         while waiting:
-            name = waiting.pop()
+            name = waiting.popleft()
             pickled = self._attempt(name, sharing=sharing)
             if pickled is None:
                 continue
             alone[name] = pickled
             if more is None:
                 continue
+            known = len(self.values)
             for used in sorted(pickled.names - asked):
                 asked.add(used)
                 for new, value in more(used, name).items():
                     if new not in self.values:
                         self.values[new] = value
                         waiting.append(new)
+            if len(self.values) > known:
+                self._common.views = views_among(self.values.values())
         return alone
 
     def _attempt(self, name: str, *, sharing: bool = False) -> Pickled | None:
@@ -163,7 +168,7 @@ class _Work:
 
     def _outside_classes(self, name: str) -> Iterable[Any]:
         try:
-            return held_outside_classes(self.values[name], self.namespace)
+            return held_outside_classes(self.values[name], self.namespace, self._common)
         except Exception:
             # It was saved a moment ago. Better one group too large than sharing lost.
             met = self._dump(self.values[name], sharing=True).met

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from persist_magic.payload.describe import blames_the_value, error_words
 from persist_magic.payload.pickling import load
 from persist_magic.payload.rebuild import loading_into
 from persist_magic.payload.saving import BLOBS, DATA, MANIFEST
+from persist_magic.records import dataclass
 
 
 @dataclass
@@ -42,21 +42,24 @@ def read_manifest(directory: Path) -> dict[str, Any] | None:
 
 
 def _is_whole(manifest: dict[str, Any]) -> bool:
+    """Whether *manifest* has all that will be read of it."""
     try:
-        for group in manifest["groups"]:
-            names, numbers = group["names"], [group["at"], group["size"]]
-            texts = [*names, group["digest"]]
-            for buffer in group["buffers"]:
-                numbers.append(buffer["size"])
-                texts.append(buffer["digest"])
-            if not all(type(each) is int and each >= 0 for each in numbers):
-                return False
-            if not all(type(each) is str and "/" not in each for each in texts):
-                return False
-        tables = [manifest["about"], manifest["failures"], *manifest["failures"].values()]
-        return all(isinstance(each, dict) for each in [*tables, *manifest["about"].values()])
-    except (KeyError, TypeError, AttributeError):
+        groups, notices = manifest["groups"], manifest["notices"]
+        pieces = [*groups, *(buffer for group in groups for buffer in group["buffers"])]
+        numbers = [*(each["size"] for each in pieces), *(group["at"] for group in groups)]
+        digests = [each["digest"] for each in pieces]
+        words = [name for each in [*groups, *notices] for name in each["names"]]
+        words += [*digests, *(notice["words"] for notice in notices)]
+        tables = [manifest["about"], manifest["failures"]]
+        tables += [entry for table in tables for entry in table.values()]
+    except (AttributeError, KeyError, TypeError):
         return False
+    return (
+        all(type(each) is int and each >= 0 for each in numbers)
+        and all(type(each) is str for each in words)
+        and all("/" not in each for each in digests)
+        and all(type(each) is dict for each in tables)
+    )
 
 
 def load_all(
@@ -76,12 +79,12 @@ def load_all(
     names
         The variables wanted; bulk data of others is not read.
     """
-    manifest = read_manifest(directory) or {"groups": [], "failures": {}}
+    manifest = read_manifest(directory) or {"groups": [], "failures": {}, "notices": []}
     loaded = Loaded({}, {}, [])
     for name, entry in manifest["failures"].items():
         if names is None or name in names:
             loaded.failures[name] = _was_not_saved(name, entry)
-    for notice in manifest.get("notices", ()):
+    for notice in manifest["notices"]:
         if names is None or not names.isdisjoint(notice["names"]):
             loaded.notices.append(notice["words"])
     with loading_into(namespace) as loading:

@@ -14,20 +14,15 @@ import io
 import sys
 import types
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pickle import PickleBuffer
 from typing import Any
 
-from persist_magic.payload import rebuild
+from persist_magic.payload import arrays, rebuild
+from persist_magic.payload.arrays import OUT_OF_BAND_FROM, PROTOCOL
 from persist_magic.payload.describe import attributes
 from persist_magic.payload.rebuild import NOTEBOOK
-from persist_magic.payload.reducers import (
-    OUT_OF_BAND_FROM,
-    PROTOCOL,
-    Reducer,
-    reducer_of,
-    single_dispatch,
-)
+from persist_magic.payload.reducers import Reducer, reducer_of, single_dispatch
+from persist_magic.records import dataclass, field
 
 
 @dataclass
@@ -38,6 +33,15 @@ class Met:
     named: set[int] = field(default_factory=set)  # ids of those that are saved as names
     classes: list[type] = field(default_factory=list)  # those of libraries among them
     has_classes: bool = False  # whether notebook classes are among them
+
+
+@dataclass
+class Common:
+    """What several calls of `dump` have in common."""
+
+    views: arrays.Views = field(default_factory=dict)
+    # id -> class, its fingerprint
+    definitions: dict[int, tuple[type, str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -91,7 +95,7 @@ def _notebook_pickler() -> Any:
             file: Any,
             namespace: dict[str, Any],
             buffer_callback: Callable[[Any], Any],
-            definitions: dict[int, tuple[type, str]],
+            common: Common,
             look_into_classes: bool = True,
         ) -> None:
             super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)
@@ -101,11 +105,17 @@ def _notebook_pickler() -> Any:
             self.classes: list[type] = []
             self.has_classes = False
             self.globals_ref[id(namespace)] = _Globals()
-            self._definitions = definitions
+            self._common = common
             self._look_into_classes = look_into_classes
             self._reducers: dict[type, Reducer] = {}
             # The cells of closures, each with the empty one that stands for it.
             self._cells: dict[int, tuple[types.CellType, types.CellType]] = {}
+
+        def forget(self) -> None:
+            """Hold nothing of the value any longer; no other dump can follow."""
+            # The reducers refer back to the pickler: it would wait for the garbage collector.
+            self._reducers.clear()
+            self.clear_memo()
 
         def reducer_override(self, obj: Any) -> Any:
             kind = type(obj)
@@ -121,6 +131,8 @@ def _notebook_pickler() -> Any:
                 return self._reduce_function
             usual = self.dispatch_table.get(kind) or _reduce
             special = reducer_of(kind)
+            if special is arrays.reduce_array and self._common.views:
+                special = self._reduce_array
 
             def reduce(obj: Any) -> Any:
                 reduced = None if special is None else special(obj)
@@ -128,9 +140,15 @@ def _notebook_pickler() -> Any:
                     reduced = usual(obj)
                 elif reduced[0] in rebuild.ALWAYS_THERE:
                     self.named.add(id(obj))
-                return reduced if type(reduced) is tuple else self._reduce_by_name(obj, reduced)
+                if isinstance(reduced, tuple):
+                    return reduced
+                return self._reduce_by_name(obj, reduced)
 
             return reduce
+
+        def _reduce_array(self, array: Any) -> Any:
+            view = self._common.views.get(id(array))
+            return arrays.reduce_view(*view) if view else arrays.reduce_array(array)
 
         def _reduce_by_name(self, obj: Any, name: Any) -> Any:
             self.named.add(id(obj))
@@ -160,9 +178,10 @@ def _notebook_pickler() -> Any:
             else:
                 args, state = self._enum(cls, args, state)
                 setter = rebuild.set_enum_state
-            if id(cls) not in self._definitions:
-                self._definitions[id(cls)] = (cls, rebuild.definition_of(cls))
-            definition = self._definitions[id(cls)][1]
+            definitions = self._common.definitions
+            if id(cls) not in definitions:
+                definitions[id(cls)] = (cls, rebuild.definition_of(cls))
+            definition = definitions[id(cls)][1]
             known = rebuild.find_class(self.namespace, cls.__qualname__)
             superseded = known is not None and known is not cls
             args = (make, args, cls.__qualname__, definition, superseded)
@@ -255,7 +274,7 @@ def dump(
     namespace: dict[str, Any],
     *,
     sharing: bool = False,
-    definitions: dict[int, tuple[type, str]] | None = None,
+    common: Common | None = None,
 ) -> Pickled:
     """*value* as a stream with its large buffers apart; nothing large is copied.
 
@@ -265,8 +284,8 @@ def dump(
         The globals of the notebook that *value* comes from.
     sharing
         Whether to tell which objects the value holds.
-    definitions
-        Remembers the fingerprints of classes, by id, for several calls.
+    common
+        What is known from, and told to, other calls.
     """
     if "cloudpickle" not in sys.modules:
         try:
@@ -288,23 +307,28 @@ def dump(
         return False
 
     file = io.BytesIO()
-    known = {} if definitions is None else definitions
-    pickler = _notebook_pickler()(file, namespace, out_of_band, known)
-    pickler.dump(value)
+    pickler = _notebook_pickler()(file, namespace, out_of_band, common or Common())
     met = None
-    if sharing:
-        # The table of reducers is no part of the value.
-        named = pickler.named | {id(pickler.dispatch_table)}
-        met = Met(_memo(pickler), named, pickler.classes, pickler.has_classes)
+    try:
+        pickler.dump(value)
+        if sharing:
+            # The table of reducers is no part of the value.
+            named = pickler.named | {id(pickler.dispatch_table)}
+            met = Met(_memo(pickler), named, pickler.classes, pickler.has_classes)
+    finally:
+        pickler.forget()
     return Pickled(memoryview(file.getvalue()), buffers, frozenset(pickler.names), met)
 
 
-def held_outside_classes(value: Any, namespace: dict[str, Any]) -> list[Any]:
+def held_outside_classes(value: Any, namespace: dict[str, Any], common: Common) -> list[Any]:
     """The objects in *value* that are not only there as parts of the notebook's classes."""
     make = _notebook_pickler()
-    pickler = make(_Nowhere(), namespace, lambda buffer: False, {}, look_into_classes=False)
-    pickler.dump(value)
-    return _memo(pickler)
+    pickler = make(_Nowhere(), namespace, lambda buffer: False, common, look_into_classes=False)
+    try:
+        pickler.dump(value)
+        return _memo(pickler)
+    finally:
+        pickler.forget()
 
 
 def _memo(pickler: Any) -> list[Any]:

@@ -14,8 +14,9 @@ import types
 from _thread import allocate_lock
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
+
+from persist_magic.records import dataclass, field
 
 NOTEBOOK = "__main__"
 
@@ -321,6 +322,27 @@ def shared_numpy_random() -> Any:
     import numpy
 
     return numpy.random.mtrand._rand
+
+
+def with_axes(array: Any, axes: list[int]) -> Any:
+    """The array of which *array* has the *axes* as its own, in order."""
+    return array.transpose(sorted(range(array.ndim), key=axes.__getitem__))
+
+
+def view_of(
+    root: Any,
+    place: int,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    dtype: Any,
+    writeable: bool,
+) -> Any:
+    """An array that shows the memory of the array *root*, from the byte *place* on."""
+    flat = (root if root.flags.c_contiguous else root.T).reshape(-1).view("u1")
+    view = type(root)(shape, dtype, flat, place, strides)
+    if not writeable:
+        view.flags.writeable = False
+    return view
 
 
 ALWAYS_THERE = (shared_random, shared_numpy_random)

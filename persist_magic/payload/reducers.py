@@ -5,17 +5,12 @@ A reducer answers like `__reduce__`; None says that the usual way is right after
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from persist_magic.payload import rebuild
-
-PROTOCOL = 5
-# Smaller buffers cost less inside the stream than as files of their own.
-OUT_OF_BAND_FROM = 256 << 10
+from persist_magic.payload import arrays, rebuild
 
 Reducer = Callable[[Any], "tuple[Any, ...] | str | None"]
 
@@ -53,7 +48,7 @@ def _single_dispatch_method(value: Any) -> tuple[Any, ...]:
 
 def _dataclass_sentinel(value: Any) -> str:
     # They are compared by identity, and say nothing of where they are.
-    return next(name for name, each in vars(dataclasses).items() if each is value)
+    return next(name for name, each in vars(sys.modules["dataclasses"]).items() if each is value)
 
 
 def _random(generator: Any) -> tuple[Any, ...] | None:
@@ -69,39 +64,6 @@ def _numpy_random(generator: Any) -> tuple[Any, ...] | None:
     return None
 
 
-def _array(array: Any) -> tuple[Any, ...] | None:
-    """Large arrays that numpy would put into the stream: dates, and those with gaps."""
-    kind = array.dtype.kind
-    if array.nbytes < OUT_OF_BAND_FROM or kind not in "biufcmMSUV" or array.dtype.hasobject:
-        return None
-    if not _has_no_gaps(array):
-        dense = array.copy(order="K")
-        dense.flags.writeable = array.flags.writeable
-        array = dense
-    elif kind not in "mM":
-        return None
-    if kind in "mM":
-        return rebuild.array_as, (array.view("i8"), array.dtype)
-    reduced: tuple[Any, ...] = array.__reduce_ex__(PROTOCOL)
-    return reduced
-
-
-def _has_no_gaps(array: Any) -> bool:
-    if array.flags.c_contiguous or array.flags.f_contiguous:
-        return True
-    axes = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
-    return bool(array.transpose(axes).flags.c_contiguous)
-
-
-def _dtype(dtype: Any) -> Any:
-    """With its own table of fields: many arrays hold one dtype, which never changes."""
-    reduced = dtype.__reduce__()
-    if dtype.fields is None:
-        return reduced
-    make, arguments, state = reduced
-    return make, arguments, tuple(dict(p) if type(p) is dict else p for p in state)
-
-
 def _pandas_index(index: Any) -> Any:
     """With its own view of its data: frames share an index, or its data, and never change it."""
     make, (cls, parts), *rest = index.__reduce__()
@@ -114,7 +76,7 @@ def _pandas_array(array: Any) -> Any:
 
     They would not know of each other any more: a change in one would be seen in the other.
     """
-    return array[:].__reduce_ex__(PROTOCOL)
+    return array[:].__reduce_ex__(arrays.PROTOCOL)
 
 
 def _fresh(part: Any) -> Any:
@@ -132,12 +94,12 @@ _EXACT: dict[str, Reducer] = {
     "dataclasses._MISSING_TYPE": _dataclass_sentinel,
     "dataclasses._KW_ONLY_TYPE": _dataclass_sentinel,
     "dataclasses._HAS_DEFAULT_FACTORY_CLASS": _dataclass_sentinel,
-    "numpy.ndarray": _array,
+    "numpy.ndarray": arrays.reduce_array,
     "numpy.random.RandomState": _numpy_random,
     "random.Random": _random,
 }
 _FAMILIES: dict[str, Reducer] = {
-    "numpy.dtype": _dtype,
+    "numpy.dtype": arrays.reduce_dtype,
     "pandas.Index": _pandas_index,
     "pandas.core.arrays._mixins.NDArrayBackedExtensionArray": _pandas_array,
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,15 @@ from persist_magic.blobs import BlobIndex, digest_of
 from persist_magic.errors import NoSpace
 from persist_magic.payload.describe import size_words
 from persist_magic.payload.groups import Dump, Failure, Group
+from persist_magic.records import asdict
 
 DATA = "data"
 MANIFEST = "manifest.json"
 BLOBS = "blobs"
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-# Room for the facts, logs and directories that come with a payload.
+# Room for the facts, logs and directories that come with a payload, and for the manifest.
 _SPARE = 1 << 20
+_SPARE_FOR_EACH = 1 << 10
 
 
 def write(
@@ -74,7 +75,7 @@ def write(
         if durable:
             os.fsync(writer.data)
             facts.sync_directory(directory / BLOBS)
-        manifest = writer.finish(work if keep_what_fits else [])
+        manifest = writer.finish()
     if durable:
         facts.sync_directory(directory)
     return manifest
@@ -98,7 +99,7 @@ class _Writer:
 
     def check_space(self, work: Iterable[tuple[Group, list[str]]]) -> None:
         """Raise NoSpace unless there is room for the groups in *work* and what comes with them."""
-        needed = _SPARE
+        needed = _SPARE + _SPARE_FOR_EACH * len(self.dumped.about)
         sizes: dict[str, int] = {}
         for group, digests in work:
             needed += group.pickled.stream.nbytes
@@ -163,24 +164,18 @@ class _Writer:
             kind = str(self.dumped.about[name]["type"])
             self.failures[name] = Failure(name, kind, words, "free space and run it again", "")
 
-    def finish(self, droppable: list[tuple[Group, list[str]]]) -> dict[str, Any]:
-        """Write the manifest; where it has no room, at the cost of the largest of *droppable*."""
-        path = self.directory / MANIFEST
-        while True:
-            manifest = {
-                "groups": self.entries,
-                "about": self.dumped.about,
-                "failures": {name: asdict(failure) for name, failure in self.failures.items()},
-                "notices": [asdict(notice) for notice in self.dumped.notices],
-            }
-            try:
-                facts.write_new(path, facts.encode(manifest), sync=self.durable)
-                return manifest
-            except OSError as error:
-                path.unlink(missing_ok=True)
-                if error.errno not in _NO_SPACE:
-                    raise
-                if not droppable or not self.entries:
-                    raise self._no_space(self.dumped.size) from error
-            last = tuple(self.entries.pop()["names"])
-            self.drop(*next(each for each in droppable if each[0].names == last))
+    def finish(self) -> dict[str, Any]:
+        """Write the manifest."""
+        manifest = {
+            "groups": self.entries,
+            "about": self.dumped.about,
+            "failures": {name: asdict(failure) for name, failure in self.failures.items()},
+            "notices": [asdict(notice) for notice in self.dumped.notices],
+        }
+        try:
+            facts.write_new(self.directory / MANIFEST, facts.encode(manifest), sync=self.durable)
+        except OSError as error:
+            if error.errno in _NO_SPACE:
+                raise self._no_space(self.dumped.size) from error
+            raise
+        return manifest

@@ -7,7 +7,7 @@ import os
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from persist_magic.payload.describe import bases_of, members_of, module_of
 from persist_magic.payload.pickling import Met
@@ -114,11 +114,13 @@ class _Search:
 
     def settle_classes(self, outside_classes: Callable[[str], Iterable[Any]]) -> None:
         """Join the names that share a part of a class, if one of them holds it directly."""
-        names = {name for holders in self._in_classes.values() for name in holders}
-        if len({self._find(name) for name in names}) < 2:
+        doubtful = {name for holders in self._in_classes.values() for name in holders}
+        if len({self._find(name) for name in doubtful}) < 2:
             return
-        for name in names:
-            for obj in outside_classes(name):
+        for name, each in self._met.items():
+            if each.has_classes and name not in doubtful:
+                continue
+            for obj in outside_classes(name) if each.has_classes else each.objects:
                 for other in self._in_classes.get(id(obj), ()):
                     self._leader[self._find(other)] = self._find(name)
 
@@ -134,44 +136,58 @@ class _Judge:
     """Says which objects can change, and are not constants of a library."""
 
     def __init__(self, met: Iterable[Met]) -> None:
+        # The ids of dicts that belong to objects which cannot.
         self.constant_dicts: set[int] = set()
-        self._immutable = _immutable_types()
-        self._kinds: dict[type, bool] = {}
+        self._libraries = _immutable_of_libraries()
+        self._kinds: dict[type, _Kind] = {}
         self._classes = [cls for each in met for cls in each.classes]
         self._attributes: set[int] | None = None
         self._constants: dict[str, set[int]] = {}
 
-    def __call__(self, obj: object) -> bool:
+    def __call__(self, obj: Any) -> bool:
         cls = type(obj)
         if cls not in self._kinds:
-            self._kinds[cls] = not (
-                issubclass(cls, self._immutable)
-                or module_of(cls) in _IMMUTABLE_MODULES
-                or _is_frozen(cls)
-            )
-        if not self._kinds[cls]:
-            return self._constant(obj) if _is_frozen(cls) else False
+            self._kinds[cls] = _kind_of(cls, self._libraries)
+        kind = self._kinds[cls]
+        if kind == "plain":
+            return False
+        if kind == "changeable" and not self._is_constant(obj):
+            return True
+        attributes = getattr(obj, "__dict__", None)
+        self.constant_dicts.add(id(attributes))
+        if kind == "library" and attributes:
+            # What it remembers, to be faster the next time.
+            self.constant_dicts.update(map(id, attributes.values()))
+        return False
+
+    def _is_constant(self, obj: object) -> bool:
+        """Whether an installed library holds *obj* for good, and gives it to many values."""
         if self._attributes is None:
             self._attributes = _attributes_of_libraries(self._classes)
-        package = module_of(cls).partition(".")[0]
+        package = module_of(type(obj)).partition(".")[0]
         if package not in self._constants:
             self._constants[package] = _constants_of(package)
-        if id(obj) in self._attributes or id(obj) in self._constants[package]:
-            return self._constant(obj)
-        return True
+        return id(obj) in self._attributes or id(obj) in self._constants[package]
 
-    def _constant(self, obj: object) -> bool:
-        self.constant_dicts.add(id(getattr(obj, "__dict__", None)))
-        return False
+
+_Kind = Literal["plain", "library", "frozen", "changeable"]
+
+
+def _kind_of(cls: type, libraries: tuple[type, ...]) -> _Kind:
+    if issubclass(cls, _IMMUTABLE):
+        return "plain"
+    if issubclass(cls, libraries) or module_of(cls) in _IMMUTABLE_MODULES:
+        return "library"
+    return "frozen" if _is_frozen(cls) else "changeable"
 
 
 def _is_frozen(cls: type) -> bool:
-    """Whether *cls* is a dataclass whose instances do not change."""
+    """Whether *cls* is a dataclass whose instances keep their attributes, if not what is in them."""
     return getattr(members_of(cls).get("__dataclass_params__"), "frozen", False)
 
 
-def _immutable_types() -> tuple[type, ...]:
-    found = list(_IMMUTABLE)
+def _immutable_of_libraries() -> tuple[type, ...]:
+    found = []
     for name in _IMMUTABLE_OF_LIBRARIES:
         module, _, attribute = name.rpartition(".")
         kind = getattr(sys.modules.get(module), attribute, None)

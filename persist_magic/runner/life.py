@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import faulthandler
 import os
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from persist_magic import facts
+from persist_magic import facts, records
 from persist_magic.blobs import BlobIndex
 from persist_magic.errors import PersistError
 from persist_magic.jobdir import Cancelled, Finished, Request, Started, write_heartbeat
@@ -47,7 +46,8 @@ def run(attempt_directory: str) -> int:
     except OSError:
         pass  # full already; or an attempt that is run by hand once more
     me = ProcessId.of(os.getpid())
-    Started(me.to_json() if me else {}, started, _scheduler()).write(attempt)
+    scheduler = {} if request.manager == "local" else _scheduler()
+    Started(me.to_json() if me else {}, started, scheduler).write(attempt)
     return _Life(request, job, attempt, started).live()
 
 
@@ -108,12 +108,7 @@ class _Life:
             self.stopping.left()
         if os.getpid() != self.owner:
             return self._end_child(error)
-        try:
-            code = self._finish(value, error)
-        except BaseException as failure:
-            # What the user's objects do when they are looked at must not cost the last word.
-            self._say("failed", describe(failure, self.file))
-            code = 1
+        code = self._conclude(value, error)
         self.stopping.over()
         return code
 
@@ -123,7 +118,7 @@ class _Life:
             return 0
         if isinstance(error, SystemExit):
             raise error
-        print(describe(error, self.file)["traceback"], end="", file=sys.stderr)
+        _tell(describe(error, self.file)["traceback"])
         return 1
 
     def _cancelled(self) -> bool:
@@ -163,14 +158,24 @@ class _Life:
     def _taken_over(self) -> None:
         """Keep what there is in mid-run, from the helper thread, and end the process."""
         self.notes.append("taken in mid-run: the main thread did not stop in time")
-        code = 1
         try:
-            self._finish(None, JobTerminated(self.stopping.why))
+            self._conclude(None, JobTerminated(self.stopping.why))
             flush()
         finally:
-            os._exit(code)
+            os._exit(1)
 
     # ---- after
+
+    def _conclude(self, value: Any, error: BaseException | None) -> int:
+        try:
+            return self._finish(value, error)
+        except BaseException as failure:
+            # What the user's objects do when they are looked at must not cost the last word.
+            if isinstance(error, JobTerminated):
+                self._say("terminated", why=self._why())
+            else:
+                self._say("failed", describe(failure, self.file))
+            return 1
 
     def _finish(self, value: Any, error: BaseException | None) -> int:
         self.ended = time.time()
@@ -189,15 +194,17 @@ class _Life:
         # Ending a job breaks the pipes and children it uses: errors that come of it are the end.
         if error is not None and (report is None or self.stopping.why or self._cancelled()):
             if report is not None:
-                print(report["traceback"], end="", file=sys.stderr, flush=True)
-            why = "time limit" if self.stopping.why == "time limit" else "signal"
-            self._say("terminated", why=why)
+                _tell(report["traceback"])
+            self._say("terminated", why=self._why())
             _end_children(self.request.id)
             return 1
         if report is None and not_saved:
             report = {"type": "NotSaved", "message": not_saved}
         self._say("failed" if report else "done", report)
         return 1 if report else 0
+
+    def _why(self) -> str:
+        return "time limit" if self.stopping.why == "time limit" else "signal"
 
     def _say(self, outcome: str, error: dict[str, Any] | None = None, why: str = "") -> None:
         """Write the last word, in short where the disk is full."""
@@ -208,7 +215,7 @@ class _Life:
             last.write(self.attempt)
         except OSError:
             short = cut_down(error) if error else None
-            dataclasses.replace(last, error=short, notes=self.notes[:5]).write(self.attempt)
+            records.replace(last, error=short, notes=self.notes[:5]).write(self.attempt)
 
     def _note_result(self, value: Any) -> None:
         try:
@@ -236,9 +243,11 @@ class _Life:
             return values, roles
         bound = self.before.bound(self.request.binds)
         changed = self.before.changed(but=bound)
+        now = dict(self.namespace)  # where the cell still runs, its names come and go
         for name in (*bound, *changed):
-            values[name] = self.namespace[name]
-            roles[name] = "bound" if name in bound else "changed"
+            if name in now:
+                values[name] = now[name]
+                roles[name] = "bound" if name in bound else "changed"
         self.notes.extend(
             f"{name!r} was deleted in the job; it stays in the notebook"
             for name in self.before.deleted()
@@ -261,6 +270,14 @@ class _Life:
         return ""
 
 
+def _tell(text: str) -> None:
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        pass  # the user's code closed or replaced it
+
+
 def _usage() -> tuple[float, int]:
     """CPU seconds and peak memory in bytes of this process and its children that have ended."""
     import resource
@@ -274,7 +291,9 @@ def _usage() -> tuple[float, int]:
 
 
 def _end_children(job: str) -> None:
+    import psutil
+
     from persist_magic.processes import end_tree
 
-    # job.sh, this process's parent, writes down how it ended.
-    end_tree(job, grace=2.0, spare=[os.getppid()])
+    # Above this process is job.sh, which writes down how it ended.
+    end_tree(job, grace=2.0, spare=[process.pid for process in psutil.Process().parents()])

@@ -14,6 +14,7 @@ from persist_magic.blobs import BlobIndex
 VALUE = "<value>"
 ERROR = "<error>"
 CALL = "<call>"
+_TRIES = 20
 
 
 class Before:
@@ -43,22 +44,22 @@ class Before:
 
     def changed(self, but: Iterable[str]) -> list[str]:
         """The sent names, those of *but* left out, whose content was changed in place."""
-        left = [name for name in self._sent if name in self._namespace and name not in set(but)]
-        left = [name for name in left if not isinstance(self._namespace[name], ModuleType)]
+        now = dict(self._namespace)
+        left = [name for name in self._sent if name in now and name not in set(but)]
+        left = [name for name in left if not isinstance(now[name], ModuleType)]
         if not left:
             return []
         from persist_magic.fingerprint import fingerprint
 
         changed = []
         for name in left:
-            value = self._namespace[name]
             try:
-                now = fingerprint(value, namespace=self._namespace, follow_globals=False)
+                seen = fingerprint(now[name], namespace=self._namespace, follow_globals=False)
             except Exception:
                 # It cannot be compared now; it comes back, or the reason why it cannot be saved.
                 changed.append(name)
                 continue
-            if now.unstable or now.digest != self._sent[name]:
+            if seen.unstable or seen.digest != self._sent[name]:
                 changed.append(name)
         return changed
 
@@ -91,8 +92,12 @@ def save_outputs(
             return {name: namespace[name]}
         return {}
 
-    extra: dict[str, str] = {}
-    dumped = payload.dump_all(values, namespace, more=needed)
+    for _ in range(_TRIES):
+        extra: dict[str, str] = {}
+        dumped = payload.dump_all(values, namespace, more=needed)
+        # Another thread is at work on it.
+        if not any("during iteration" in failed.reason for failed in dumped.failures.values()):
+            break
     for name, about in dumped.about.items():
         about["role"] = roles.get(name) or f"needed by {extra.get(name, '')}"
     temporary = directory.with_name(facts.temporary_name())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -58,7 +57,7 @@ def save(**values: Any) -> None:
         payload.write(dumped, temporary, index, durable=True)
         number = _publish(temporary, saved)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _delete(temporary)
         raise
     _forget_older(saved, number)
 
@@ -99,5 +98,11 @@ def _forget_older(saved: Path, newest: int) -> None:
             continue
         names = set(manifest.get("about", {}))
         if names <= seen and number < newest - 1:
-            shutil.rmtree(saved / str(number), ignore_errors=True)
+            _delete(saved / str(number))
         seen |= names
+
+
+def _delete(directory: Path) -> None:
+    import shutil
+
+    shutil.rmtree(directory, ignore_errors=True)

@@ -23,6 +23,8 @@ HEARTBEAT = 15.0
 SAVING_HEARTBEAT = 1.0
 # How long the main thread may take to leave the user's code.
 PATIENCE = 3.0
+# How long a job that was asked to stop may take to end once all is saved.
+LINGER = 2.0
 
 
 class JobTerminated(BaseException):
@@ -61,7 +63,7 @@ class Stopping:
         self._out = False  # whether the main thread has left the user's code
         self._lock = _thread.allocate_lock()  # held by the one that saves
         self._holds_lock = False  # whether that is the main thread
-        self._over = False  # whether all is saved
+        self._over = 0.0  # when all was saved
         self._reader = self._writer = -1
 
     def start(self) -> None:
@@ -115,13 +117,13 @@ class Stopping:
             while True:
                 time.sleep(1.0)
         self._holds_lock = True
-        # Asked to stop it was by now, or it ends anyway.
+        # An interrupt must not cut off the saving.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._quietly(lambda: self._beat(True))
 
     def over(self) -> None:
         """All is saved: what is left of the process may be ended by any signal."""
-        self._over = True
+        self._over = time.monotonic()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -138,6 +140,9 @@ class Stopping:
                 last_beat = now
                 self._quietly(lambda: self._beat(self._out))
             self._quietly(self._tick)
+            if self._over and self.why and now - self._over > LINGER:
+                # Its other threads were not asked, and the interpreter would wait for them.
+                os._exit(1)
             if not asked and (signal.SIGTERM in heard or self._asked):
                 asked = now
             if not asked and self._deadline is not None and now >= self._deadline:
