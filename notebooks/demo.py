@@ -1,4 +1,4 @@
-"""Run quickstart.ipynb for real, kernel killed in the middle included, and print what a reader sees.
+"""Run quickstart.ipynb for real, kernel killed in the middle, and print what a reader sees.
 
     python notebooks/demo.py            # run it and print
     python notebooks/demo.py --write    # and keep the outputs in the notebook
@@ -96,7 +96,9 @@ def print_output(output: Any) -> None:
 
 def main() -> int:
     """Run the demonstration."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("notebook", nargs="?", default=str(HERE / "quickstart.ipynb"))
     parser.add_argument("--write", action="store_true", help="keep the outputs in the notebook")
     options = parser.parse_args()

@@ -24,7 +24,7 @@ _STYLE = {
     "plain": "",
 }
 _RICH = {"good": "green", "bad": "red", "calm": "blue", "quiet": "dim", "plain": ""}
-_CELL = "text-align: left; padding: 2px 12px 2px 0; vertical-align: top; white-space: pre-wrap"
+_CELL = "text-align: left; padding: 2px 12px 2px 0; vertical-align: top"
 
 
 @dataclass(frozen=True)
@@ -140,16 +140,20 @@ def _html(block: Block) -> str:
             return f'<div style="{_STYLE[tone]}">{_escape(text)}</div>'
         case Code(text):
             return f"<pre>{_escape(text)}</pre>"
-        case Table(head, rows):
+        case Table(head, rows, elastic):
             top = "".join(f'<th scope="col" style="{_CELL}">{_escape(name)}</th>' for name in head)
             top = f"<thead><tr>{top}</tr></thead>" if any(head) else ""
-            body = "".join(f"<tr>{''.join(map(_html_cell, row))}</tr>" for row in rows)
+            body = "".join(
+                f"<tr>{''.join(_html_cell(cell, i in elastic) for i, cell in enumerate(row))}</tr>"
+                for row in rows
+            )
             return f"<table>{top}<tbody>{body}</tbody></table>"
 
 
-def _html_cell(cell: str | Line) -> str:
+def _html_cell(cell: str | Line, elastic: bool) -> str:
     line = cell if isinstance(cell, Line) else Line(cell)
-    return f'<td style="{_CELL}; {_STYLE[line.tone]}">{_escape(line.text)}</td>'
+    style = f"{_CELL}; white-space: {'pre-wrap' if elastic else 'nowrap'}; {_STYLE[line.tone]}"
+    return f'<td style="{style}">{_escape(line.text)}</td>'
 
 
 def _escape(text: str) -> str:

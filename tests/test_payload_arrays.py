@@ -105,8 +105,12 @@ FRAMES: dict[str, Callable[[], Any]] = {
     "dates with a zone": lambda: pd.Series(
         pd.date_range("2020", periods=COUNT, freq="s", tz="Europe/Berlin")
     ),
-    "categories": lambda: pd.Series(pd.Categorical(["a", "b"] * 4 * COUNT)),
-    "nullable numbers": lambda: pd.Series([1, None] * 2 * COUNT, dtype="Int64"),
+    "categories": lambda: pd.Series(
+        pd.Categorical.from_codes(np.tile(np.array([0, 1], "i1"), 4 * COUNT), ["a", "b"])
+    ),
+    "nullable numbers": lambda: pd.Series(
+        pd.arrays.IntegerArray(np.arange(4 * COUNT), np.arange(4 * COUNT) % 2 == 0)
+    ),
     "an index of dates": lambda: pd.Series(
         1.0, index=pd.date_range("2020", periods=COUNT, freq="s")
     ),

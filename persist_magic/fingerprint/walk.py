@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from _pickle import dumps
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from itertools import chain, count
 from typing import Any, TypeAlias, Union
 
 from persist_magic.fingerprint.parts import Context, Parts
@@ -34,8 +34,9 @@ _LONG = 1 << 10
 _WORTH_KEEPING = 64
 # Of a value that makes new parts whenever it is asked.
 _DEEPEST = 1 << 17
-# Steps to tell values in circles apart: a long chain of equal ones takes the square of its length.
-_MOST_STEPS = 1 << 22
+# To tell values in circles apart: a chain of equal ones takes half its length in rounds.
+_MOST_STEPS = 1 << 19
+_ROUNDS = 16
 # Of the words that say where an unstable value is.
 _LONGEST_WAY = 200
 
@@ -292,17 +293,18 @@ class Walk:
         """
         seen = [b""] * len(circle)
         kinds = 0
-        while True:
+        for rounds in count(1):
             self._steps += len(circle)
-            if self._steps > _MOST_STEPS:
+            if self._steps > _MOST_STEPS and rounds > _ROUNDS:
                 raise _Endless(f"holds {len(circle)} objects in circles, too many of them alike")
             before, seen = seen, [self._seal(each) for each in circle]
             if len(set(seen)) == kinds:
                 break
             kinds = len(set(seen))
             self._give(circle, seen)
-        links = self._digest(b"".join(sorted({b"%b>%b;" % pair for pair in zip(before, seen)})))
-        self._give(circle, [b"=" + self._digest(token + links) for token in seen])
+        links = sorted(set(map(b"%b>%b;".__mod__, zip(before, seen, strict=True))))
+        whole = self._digest(b"".join(links))
+        self._give(circle, [b"=" + self._digest(token + whole) for token in seen])
 
     def _give(self, circle: list[_Frame], tokens: list[bytes]) -> None:
         for frame, token in zip(circle, tokens, strict=True):

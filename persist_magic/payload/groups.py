@@ -10,9 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from persist_magic.payload import sharing
 from persist_magic.payload.arrays import views_among
-from persist_magic.payload.culprit import culprit, explain
 from persist_magic.payload.describe import (
     blames_the_value,
     describe,
@@ -149,13 +147,8 @@ class _Work:
 
     def together(self, alone: dict[str, Pickled]) -> list[Group]:
         """The groups of *alone*, which is used up; of those that share, only one form is kept."""
-        found: list[tuple[str, ...]]
-        met = {name: pickled.met for name, pickled in alone.items() if pickled.met is not None}
-        found = [(name,) for name in alone]
-        if len(met) > 1:
-            found = sharing.groups(met, self._outside_classes)
         groups = []
-        for names in found:
+        for names in self._shared(alone):
             each = [alone.pop(name) for name in names]
             if len(names) == 1:
                 each[0].met = None
@@ -165,6 +158,15 @@ class _Work:
             del each
             groups.extend(self._as_one(names))
         return groups
+
+    def _shared(self, alone: dict[str, Pickled]) -> list[tuple[str, ...]]:
+        """The names of *alone*, those together that must be saved together."""
+        met = {name: pickled.met for name, pickled in alone.items() if pickled.met is not None}
+        if len(met) < 2:
+            return [(name,) for name in alone]
+        from persist_magic.payload.sharing import groups
+
+        return groups(met, self._outside_classes)
 
     def _outside_classes(self, name: str) -> Iterable[Any]:
         try:
@@ -193,6 +195,8 @@ class _Work:
 
 
 def _failure(name: str, value: object, error: BaseException, namespace: dict[str, Any]) -> Failure:
+    from persist_magic.payload.culprit import culprit, explain
+
     if isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError):
         advice = "flatten it, or make it inside the cell"
         return Failure(name, type_name(value), "it is nested too deeply", advice, short_repr(value))

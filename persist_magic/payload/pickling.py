@@ -13,8 +13,8 @@ import gc
 import io
 import sys
 import types
+from _pickle import PickleBuffer
 from collections.abc import Callable, Iterable
-from pickle import PickleBuffer
 from typing import Any
 
 from persist_magic.payload import arrays, rebuild
@@ -292,9 +292,8 @@ def dump(
             file = io.BytesIO()
             plain = _PlainPickler(file, PROTOCOL)
             plain.dump(value)
-            return Pickled(
-                memoryview(file.getvalue()), [], met=Met(_memo(plain)) if sharing else None
-            )
+            met = Met(_memo(plain)) if sharing else None
+            return Pickled(memoryview(file.getvalue()), [], met=met)
         except (_NotPlain, _pickle.PicklingError, RecursionError):
             pass
     buffers: list[memoryview] = []

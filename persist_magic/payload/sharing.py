@@ -182,7 +182,7 @@ def _kind_of(cls: type, libraries: tuple[type, ...]) -> _Kind:
 
 
 def _is_frozen(cls: type) -> bool:
-    """Whether *cls* is a dataclass whose instances keep their attributes, if not what is in them."""
+    """Whether *cls* is a dataclass whose instances never get other attributes."""
     return getattr(members_of(cls).get("__dataclass_params__"), "frozen", False)
 
 
