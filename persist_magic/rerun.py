@@ -77,27 +77,34 @@ def rerun(
         )
         durable = manager.name != "local"
         try:
-            _copy_code(old, new.directory)
+            _copy_code(old, new.directory, durable)
             _copy_inputs(old, new.directory / "inputs", store.blobs, durable)
         except FileNotFoundError as error:
             raise Damaged(
                 f"{error.filename} is missing", "run the cell again from the notebook"
             ) from error
-        facts.write_new(new.directory / "job.sh", os.fsencode(script), sync=False)
+        facts.write_new(new.directory / "job.sh", os.fsencode(script), sync=durable)
         first = attempt_directory(new.directory, 1)
         facts.make_directory(first.parent)
         facts.make_directory(first)
         facts.write_new(new.directory / Request.FILE, request.encode())
+        if durable:
+            facts.sync_directory(new.directory)
         return request
 
     return launch(store, old.request.name, manager, fill, replace=True, force=force)
 
 
-def _copy_code(old: JobFacts, target: Path) -> None:
-    if old.request.kind == "cell":
-        copy_file(old.directory / "cell.py", target / "cell.py", sync=False)
-    if "code.py" in facts.listing(old.directory):
-        copy_file(old.directory / "code.py", target / "code.py", sync=False)
+def _copy_code(old: JobFacts, target: Path, durable: bool) -> None:
+    if old.request.kind != "cell":
+        return
+    for name in ("cell.py", *(facts.listing(old.directory) & {"code.py"})):
+        copy_file(old.directory / name, target / name, sync=durable)
+        # So a crash of the machine leaves what had not been synced.
+        if not (target / name).stat().st_size:
+            raise Damaged(
+                f"{old.directory / name} is empty", "run the cell again from the notebook"
+            )
 
 
 def _copy_inputs(old: JobFacts, target: Path, index: BlobIndex, durable: bool) -> None:

@@ -376,19 +376,22 @@ def _versions(plan: Plan) -> dict[str, str]:
 def _fill(new: NewJob, plan: Plan, request: Request) -> None:
     inputs = new.directory / "inputs"
     facts.make_directory(inputs)
+    # A local job does not survive a crash of the machine; another's does.
+    durable = plan.manager.name != "local"
     if plan.dump.groups:
-        durable = plan.manager.name != "local"
         payload.write(plan.dump, inputs, new.store.blobs, durable=durable, digest=plan.digest)
     if plan.kind == "cell":
-        facts.write_new(new.directory / "cell.py", plan.source.encode(), sync=False)
+        facts.write_new(new.directory / "cell.py", plan.source.encode(), sync=durable)
         if plan.code != plan.source:
-            facts.write_new(new.directory / "code.py", plan.code.encode(), sync=False)
+            facts.write_new(new.directory / "code.py", plan.code.encode(), sync=durable)
     script = plan.script(new.id, new.final)
-    facts.write_new(new.directory / "job.sh", os.fsencode(script), sync=False)
+    facts.write_new(new.directory / "job.sh", os.fsencode(script), sync=durable)
     first = attempt_directory(new.directory, 1)
     facts.make_directory(first.parent)
     facts.make_directory(first)
     facts.write_new(new.directory / Request.FILE, request.encode())
+    if durable:
+        facts.sync_directory(new.directory)
 
 
 def who_am_i() -> str:

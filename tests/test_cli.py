@@ -78,8 +78,10 @@ def test_every_command_has_help(command: str, project: Path) -> None:
 
 def test_console_script_is_the_same_program(project: Path) -> None:
     script = Path(sys.executable).with_name("persist")
-    done = subprocess.run([script, "list"], cwd=project, capture_output=True, text=True, check=True)
-    assert done.stdout == obeyed(project, "list")
+    if not script.exists():
+        pytest.skip("the package is on the path, but not installed")
+    done = subprocess.run([script, "log", "good"], cwd=project, capture_output=True, text=True)
+    assert done.stdout == obeyed(project, "log", "good")
 
 
 # ---- words that cannot be obeyed

@@ -410,6 +410,23 @@ def test_chain_of_equal_nodes_that_takes_too_long_is_unstable() -> None:
     assert "too many of them alike" in fingerprint(chain(1500, 0)).unstable
 
 
+links = st.lists(st.integers(0, 7), max_size=3)
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), links, links), min_size=8, max_size=8))
+def test_copy_of_a_graph_has_the_same_fingerprint(about: list[tuple[str, list[int], Any]]) -> None:
+    nodes = [Node(name) for name, _, _ in about]
+    for node, (_, others, near) in zip(nodes, about, strict=True):
+        node.others = [nodes[number] for number in others]
+        node.near = {nodes[number] for number in near}
+    # In a copy, sets of nodes have another order.
+    copied = pickle.loads(pickle.dumps(nodes))
+    assert same(nodes, copied)
+    # Nor does it count which was met first.
+    assert {stable(node) for node in nodes} == {stable(node) for node in copied[::-1]}
+    assert same([nodes[3], nodes[4]], [copied[3], copied[4]])
+
+
 def test_namespace_itself_is_not_walked() -> None:
     namespace: dict[str, Any] = {"lock": threading.Lock()}
     namespace["me"] = SimpleNamespace(globals=namespace)

@@ -110,12 +110,15 @@ def test_running_job_is_not_run_again_unless_forced(root: Path) -> None:
     assert new.cancel(force=True) is JobStatus.CANCELLED
 
 
-@pytest.mark.parametrize("lost", ["inputs/manifest.json", "inputs/data", "cell.py"])
+@pytest.mark.parametrize("lost", ["inputs/manifest.json", "inputs/data", "cell.py", ""])
 def test_lost_input_is_said_and_nothing_is_made(root: Path, lost: str) -> None:
     old = start("value = number", "job", inputs={"number": 7})
     old.wait(60)
-    (old.directory / lost).unlink()
-    with pytest.raises(Damaged, match=f"{lost} is missing") as caught:
+    if lost:
+        (old.directory / lost).unlink()
+    else:
+        os.truncate(old.directory / "cell.py", 0)
+    with pytest.raises(Damaged, match=f"{lost} is missing" if lost else "is empty") as caught:
         again(old)
     assert caught.value.hint == "run the cell again from the notebook"
     store = Store(root / ".persist")
@@ -136,7 +139,7 @@ def test_surroundings_that_are_gone_are_said(root: Path) -> None:
 
 
 def test_inputs_for_another_machine_are_synced(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    old = persist(zlib.crc32, "job", args=(Buffer(),))
+    old = start("value = data\n!true", inputs={"data": Buffer()})
     old.wait(60)
     synced: set[int] = set()
     fsync: Callable[[int], None] = os.fsync
@@ -149,6 +152,8 @@ def test_inputs_for_another_machine_are_synced(root: Path, monkeypatch: pytest.M
     manager = ProcessManager()
     monkeypatch.setattr(manager, "name", "elsewhere")
     new = Job(old.store, rerun(old.store, old.facts(), manager, {}))
-    inputs = new.directory / "inputs"
-    assert {path.stat().st_ino for path in (inputs, *inputs.rglob("*"))} <= synced
+    made = [new.directory, *new.directory.glob("*.*"), *new.directory.glob("inputs/**/*")]
+    names = {path.name for path in made}
+    assert names >= {"cell.py", "code.py", "job.sh", "request.json", "data", "manifest.json"}
+    assert {path.stat().st_ino for path in made} <= synced
     new.wait(60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from jobcells import importing, start
+from jobcells import importing, job_sh_of, runner_of, start
 from persist_magic import Job, JobStatus, persist, read_job, records
 from persist_magic import facts as files
 from persist_magic.blobs import digest_of
@@ -105,7 +106,7 @@ class Refusing(ProcessManager):
 def test_second_job_of_a_name_is_told_what_the_first_is(root: Path) -> None:
     job = start("import time\ntime.sleep(600)", "train")
     wait_until(lambda: job.status() is JobStatus.RUNNING)
-    for replace, way_out in ((False, "choose another name"), (True, "--replace --force")):
+    for replace, way_out in ((False, "choose another name"), (True, "--force")):
         with pytest.raises(StillRunning, match="exists already and is running") as caught:
             persist(abs, "train", args=(-1,), replace=replace)
         assert way_out in caught.value.hint
@@ -173,6 +174,23 @@ def test_interrupted_submission_can_be_run_again(root: Path) -> None:
     new = Job(job.store, rerun(job.store, job.facts(), ProcessManager(), {}))
     assert new.fetch(60) == 1
     assert job.store.ids() == [new.id]
+
+
+def test_job_whose_pid_nobody_wrote_down_is_not_lost_while_its_shell_lives(root: Path) -> None:
+    job = start("import time\ntime.sleep(600)", "train")
+    runner, shell = runner_of(job), job_sh_of(job)
+    # As if the submission had died as soon as the shell had started.
+    (job.directory / "submitted.json").unlink()
+    assert job.status() is JobStatus.RUNNING
+    os.kill(shell, signal.SIGSTOP)
+    try:
+        os.kill(runner, signal.SIGKILL)
+        wait_until(lambda: psutil.Process(runner).status() == psutil.STATUS_ZOMBIE)
+        assert job.status() is JobStatus.RUNNING
+    finally:
+        os.kill(shell, signal.SIGCONT)
+    assert job.wait(60) is JobStatus.FAILED
+    assert "SIGKILL" in job.info().reason
 
 
 def test_job_submitted_between_two_looks_is_not_called_interrupted(

@@ -4,7 +4,7 @@ Equal content gives an equal fingerprint in every process of the same Python and
 whatever its hash seed, process id, file names and line numbers; a changed bit, item or line of code
 gives another. What does *not* count:
 
-- whether equal parts are one object or several, unless they refer to each other in a circle;
+- whether equal parts are one object or several (it may where they refer to each other in a circle);
 - the order of the attributes of an object, and of the members of a set (that of a dict counts);
 - the memory layout of arrays, and the blocks or chunks of frames;
 - the file and the lines in which code of the notebook stands;

@@ -174,15 +174,19 @@ def _look(job: JobFacts) -> Report:
         if who.is_of_earlier_boot():
             return Gone("the machine was restarted while it ran")
         return Unseen(f"{who.place()}, which cannot be seen from here{_last_sign(job)}")
-    if _is_starting(job):
+    if _is_unknown(job):
         return Active()
     words = "its processes are gone and left no word: killed, job.sh too"
     return Gone(f"{words}, or unable to write: the disk is full" if _is_full(job) else words)
 
 
-def _is_starting(job: JobFacts) -> bool:
-    """Whether a runner that has not said so yet is there, although job.sh is not."""
-    if job.attempt is not None and job.attempt.started is not None:
+def _is_unknown(job: JobFacts) -> bool:
+    """Whether it lives by a process that no fact tells of.
+
+    A runner that has not said so yet, although job.sh is gone; or the job.sh of a job whose
+    submission died before it could write down the pid.
+    """
+    if job.submitted is not None and job.attempt is not None and job.attempt.started is not None:
         return False
     return any(_works_for(process, job.directory) for process in tree_of(job.request.id))
 

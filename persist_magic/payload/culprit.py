@@ -45,6 +45,10 @@ def culprit(value: object, path: str, namespace: dict[str, Any]) -> tuple[str, o
     return path, value
 
 
+# Their parts are the interpreter's: what is at fault is that they are running.
+_WHOLE = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType, types.FrameType)
+
+
 def _can_be_saved(value: object, namespace: dict[str, Any]) -> bool:
     try:
         dump(value, namespace)
@@ -77,7 +81,7 @@ def _parts(value: Any) -> Iterator[tuple[str, object]]:
         if module_of(value) == NOTEBOOK:
             yield from ((f".{name}", _unwrapped(part)) for name, part in vars(value).items())
         return
-    if issubclass(cls, types.ModuleType):
+    if cls in _WHOLE or issubclass(cls, types.ModuleType):
         return
     yield from _parts_of_table(value)
     yield from ((f".{name}", part) for name, part in attributes(value))
