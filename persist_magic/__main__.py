@@ -55,11 +55,6 @@ def main(words: Sequence[str] | None = None) -> int:
         code = _obey(sys.argv[1:] if words is None else words)
         sys.stdout.flush()
         return code
-    except PersistError as error:
-        _complain(f"persist: {error.message.removeprefix('persist: ')}", error.hint)
-        if isinstance(error.__cause__, KeyboardInterrupt):
-            return 130
-        return 1 if isinstance(error, JobFailed | JobCancelled | JobLost) else 2
     except KeyboardInterrupt:
         _complain("")
         return 130
@@ -68,11 +63,19 @@ def main(words: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if not isinstance(error.__cause__, JobTraceback):
+        if isinstance(error.__cause__, JobTraceback):
+            # The job's own failure, as it looked there.
+            _complain(error.__cause__.text)
+            _complain(_as_here(error.__cause__.hint))
+            return 1
+        if not isinstance(error, PersistError):
             raise
-        # The job's own failure, as it looked there.
-        _complain(error.__cause__.text, error.__cause__.hint)
-        return 1
+        _complain(_as_here(f"persist: {error.message.removeprefix('persist: ')}"))
+        if error.hint:
+            _complain(_as_here(error.hint))
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            return 130
+        return 1 if isinstance(error, JobFailed | JobCancelled | JobLost) else 2
 
 
 def _obey(words: Sequence[str]) -> int:
@@ -143,10 +146,13 @@ def _print(view: View, *, as_json: bool) -> None:
     view.print_to(console if console.is_terminal else Console(highlight=False, width=10_000))
 
 
-def _complain(message: str, hint: str = "") -> None:
-    for text in [message, hint] if hint else [message]:
-        words = printable(_SEQUENCE.sub("", text)).replace("%persist_", "persist ")
-        print(words, file=sys.stderr)
+def _as_here(words: str) -> str:
+    """*words* of ours, with commands as they are written in a shell."""
+    return words.replace("%persist_", "persist ")
+
+
+def _complain(text: str) -> None:
+    print(printable(_SEQUENCE.sub("", text)), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any, overload
 
 from persist_magic.errors import UsageError
 from persist_magic.jobs import Job, current_store
-from persist_magic.managers import Manager, make_manager
+from persist_magic.managers import Manager, make_manager, new_warnings
 from persist_magic.payload.rebuild import main_namespace
 from persist_magic.runner.outputs import CALL
 from persist_magic.submission import Digests, Plan, Surroundings, follow_names, plan_inputs, submit
@@ -121,4 +121,7 @@ def persist(
         shell="IPython" in sys.modules and hasattr(sys.modules["builtins"], "get_ipython"),
         digest=digest,
     )
-    return Job(store, submit(store, plan, replace=replace, force=force))
+    directory = submit(store, plan, replace=replace, force=force)
+    for words in new_warnings(plan.manager) if plan.shell else ():
+        print(words, file=sys.stderr)
+    return Job(store, directory)

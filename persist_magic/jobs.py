@@ -9,11 +9,11 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
+from persist_magic.ending import end
 from persist_magic.errors import Damaged, PersistError, StillRunning
 from persist_magic.info import JobInfo, info_of
-from persist_magic.jobdir import Cancelled, JobFacts, Request, latest_attempt
-from persist_magic.machine import host_name, user_name
-from persist_magic.managers import make_manager
+from persist_magic.jobdir import JobFacts, Request, latest_attempt
+from persist_magic.machine import host_name
 from persist_magic.names import ID
 from persist_magic.observe import status_of
 from persist_magic.payload.rebuild import main_namespace
@@ -225,23 +225,38 @@ class Job:
         space = main_namespace() if namespace is None else namespace
         if (failure := failure_of(found, status, space, self.store.blobs)) is not None:
             raise failure
-        self._forget_replaced(found.request.replaces)
-
-    def _forget_replaced(self, id: str | None) -> None:
         # Kept only until this one was done.
-        if id is not None and ID.fullmatch(id) and id in self.store.ids():
-            Job(self.store, self.store.jobs / id).cleanup()
+        for job in self._replaced():
+            job._delete()
+
+    def _replaced(self) -> list[Job]:
+        """The jobs that it was put in the place of and that are still there, newest first."""
+        found: list[Job] = []
+        there = set(self.store.ids())
+        facts = JobFacts.read(self.directory)
+        while facts is not None and facts.request.replaces in there:
+            job = Job(self.store, self.store.jobs / facts.request.replaces)
+            there.remove(job.id)
+            found.append(job)
+            facts = JobFacts.read(job.directory)
+        return found
 
     def outputs(self) -> dict[str, dict[str, Any]]:
         """What there is to fetch: type, extent, bytes and role by name; reads no values."""
         return describe_outputs(self.facts())
 
-    def replay(self) -> list[Piece]:
-        """What it printed and displayed, in order, as the cell would have shown it."""
+    def replay(self, sign: str = "%persist_") -> list[Piece]:
+        """What it printed and displayed, in order, as the cell would have shown it.
+
+        Parameters
+        ----------
+        sign
+            How a command is written where it is shown: where text is left out, it tells of one.
+        """
         attempt = self.facts().attempt
         if attempt is None:
             return []
-        return replay(attempt.directory, see_all=f"%persist_log {self.name} shows all of it")
+        return replay(attempt.directory, see_all=f"{sign}log {self.name} shows all of it")
 
     def stdout(self, lines: int | None = None) -> str:
         """What it printed, or the last *lines* of it."""
@@ -283,15 +298,13 @@ class Job:
         found, status = self.look()
         if status.kind.ended:
             return status.kind
-        # Written before looking: a runner that starts at this moment looks after it has written.
-        Cancelled(f"{user_name()}@{host_name()}", time.time()).write(self.directory)
-        found = self.facts()
-        if found.submitted or found.attempt:
-            make_manager(found.request.manager).cancel(found, force=force)
+        end(found, force=force)
         return self.status()
 
     def cleanup(self, force: bool = False) -> None:
-        """Delete all trace of it.
+        """Delete all trace of it, and of those whose place it took.
+
+        If it is not done, its name goes back to the last one before it that was.
 
         Parameters
         ----------
@@ -304,27 +317,32 @@ class Job:
             It has not ended.
         """
         found = JobFacts.read(self.directory)
-        if found is not None:
-            _, status = status_of(self.store, found)
-            if not _settled(status):
-                if not force:
-                    raise StillRunning(
-                        f"job {self.name!r} is {status.kind}",
-                        f"%persist_cancel {self.name} ends it; --force cancels and deletes it",
-                    )
-                self.cancel(force=True)
-            _end_left_over(found)
-        self.store.delete(self.directory)
-        if found is not None:
-            self._forget_replaced(found.request.replaces)
+        status = None if found is None else status_of(self.store, found)[1]
+        if status is not None and not _settled(status):
+            if not force:
+                raise StillRunning(
+                    f"job {self.name!r} is {status.kind}",
+                    f"%persist_cancel {self.name} ends it; --force cancels and deletes it",
+                )
+            self.cancel(force=True)
+        before = self._replaced()
+        done = status is not None and status.kind is JobStatus.DONE
+        good = [job for job in before if not done and job.status() is JobStatus.DONE]
+        for job in before[: before.index(good[0]) if good else None]:
+            job._delete()
+        self._delete(back_to=good[0].id if good else None)
 
+    def _delete(self, back_to: str | None = None) -> None:
+        found = JobFacts.read(self.directory)
+        if found is not None and (found.request.manager, found.request.host) == (
+            "local",
+            host_name(),
+        ):
+            from persist_magic.processes import end_tree
 
-def _end_left_over(job: JobFacts) -> None:
-    # Processes that the job started and left would write into a directory that is gone.
-    if job.request.manager == "local" and job.request.host == host_name():
-        from persist_magic.processes import end_tree
-
-        end_tree(job.request.id, grace=1.0)
+            # What it started and left would write into a directory that is gone.
+            end_tree(self.id, grace=1.0)
+        self.store.delete(self.directory, back_to)
 
 
 def _settled(status: Status) -> bool:

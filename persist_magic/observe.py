@@ -18,7 +18,8 @@ def observe(store: Store, jobs: Sequence[JobFacts]) -> list[tuple[JobFacts, Stat
     grace: dict[str, float] = {}
     by_manager: dict[str, list[JobFacts]] = {}
     for job in jobs:
-        if not job.final and (job.submitted or job.attempt):
+        # A submission that died may have got as far as starting its job.
+        if not job.final and not (_is_untouched(job) and store.being_made(job.directory)):
             by_manager.setdefault(job.request.manager, []).append(job)
     for name, asked in by_manager.items():
         try:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from persist_magic import facts, payload
 from persist_magic.blobs import BlobIndex
 from persist_magic.errors import (
     CannotLoad,
+    Damaged,
     JobCancelled,
     JobFailed,
     JobLost,
@@ -25,6 +27,8 @@ from persist_magic.runner.partial import numbers
 from persist_magic.status import Done, Empty, Failed, Lost, Queued, Running, Status, Stopped
 
 _SPECIAL = frozenset({VALUE, ERROR})
+# A kernel asks for colours in the environment, and Python obeys in its last words too.
+_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 
 
 @dataclass
@@ -50,14 +54,16 @@ def outputs_directory(attempt: Attempt) -> Path:
 
 def describe_outputs(job: JobFacts) -> dict[str, dict[str, Any]]:
     """What is there to be fetched, by name: type, extent, bytes, role; reads no values."""
+    return _unless_superseded(job, _described)
+
+
+def _described(directories: Sequence[Path]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    if job.attempt is None:
-        return found
-    for directory in _payloads(job.attempt):
+    for directory in directories:
         manifest = payload.read_manifest(directory) or {}
-        found.update(
-            (name, about) for name, about in manifest.get("about", {}).items() if name != ERROR
-        )
+        for name, about in manifest.get("about", {}).items():
+            if name != ERROR:
+                found.setdefault(name, about)
     return found
 
 
@@ -71,12 +77,34 @@ def _is_needed(entry: Mapping[str, Any]) -> bool:
 
 
 def _payloads(attempt: Attempt) -> list[Path]:
-    """Where results are, the later ones outranking the earlier."""
+    """Where results are, the later ones, which outrank the earlier, first."""
     saved = attempt.directory / "saved"
-    found = [saved / str(number) for number in numbers(saved)]
+    found = [saved / str(number) for number in reversed(numbers(saved))]
     if "outputs" in facts.listing(attempt.directory):
-        found.append(outputs_directory(attempt))
+        found.insert(0, outputs_directory(attempt))
     return found
+
+
+_R = TypeVar("_R")
+_TRIES = 100
+
+
+def _unless_superseded(job: JobFacts, read: Callable[[Sequence[Path]], _R]) -> _R:
+    """What *read* makes of the directories with results of *job*.
+
+    Anew where one of them goes while it is read: a running job deletes what it saved when it has
+    saved all of that again.
+    """
+    if job.attempt is None:
+        return read(())
+    for _ in range(_TRIES):
+        directories = _payloads(job.attempt)
+        try:
+            return read(directories)
+        except Damaged:
+            if set(directories) <= set(_payloads(job.attempt)):
+                raise
+    return read(_payloads(job.attempt))
 
 
 def load_results(
@@ -110,17 +138,41 @@ def load_results(
     if job.attempt is None:
         return results
     wanted = frozenset(results.about) if names is None else frozenset(names) | {VALUE}
-    for directory in _payloads(job.attempt):
-        loaded = payload.load_all(directory, namespace, index, wanted)
-        results.values.update(loaded.values)
-        results.notices.extend(loaded.notices)
-        for name in loaded.values:
-            results.failures.pop(name, None)
-        results.failures.update(loaded.failures)
+    loaded = _unless_superseded(
+        job, lambda directories: _loaded(directories, namespace, index, wanted)
+    )
+    results.values, results.failures, results.notices = (
+        loaded.values,
+        loaded.failures,
+        loaded.notices,
+    )
     results.value = results.values.pop(VALUE, None)
     results.values.pop(ERROR, None)
     results.failures.pop(ERROR, None)
     return results
+
+
+def _loaded(
+    directories: Sequence[Path],
+    namespace: dict[str, Any],
+    index: BlobIndex,
+    wanted: frozenset[str],
+) -> payload.Loaded:
+    """The newest of each name in *wanted*; an older one where that cannot be loaded."""
+    all_of_it = payload.Loaded({}, {}, [])
+    for directory in directories:
+        left = wanted - all_of_it.values.keys()
+        if not left:
+            break
+        loaded = payload.load_all(directory, namespace, index, left)
+        if loaded.failures and not directory.exists():
+            raise Damaged(f"{directory} was superseded while it was read")
+        all_of_it.values.update(loaded.values)
+        all_of_it.notices.extend(loaded.notices)
+        all_of_it.failures = {**loaded.failures, **all_of_it.failures}
+    for name in all_of_it.values:
+        all_of_it.failures.pop(name, None)
+    return all_of_it
 
 
 class JobTraceback(Exception):
@@ -184,7 +236,7 @@ def _own_failure(
     """
     name, hint = job.request.name, hint_after_failure(job)
     report = (job.attempt and job.attempt.finished and job.attempt.finished.error) or None
-    if report is None or job.attempt is None:
+    if job.attempt is None or report is None or not report.get("traceback"):
         return JobFailed(f"job {name!r} failed: {reason}{_last_words(job)}", hint)
     error: BaseException | None = None
     if "outputs" in facts.listing(job.attempt.directory):
@@ -210,7 +262,7 @@ def _last_words(job: JobFacts) -> str:
     # Of a kill by signal it is only the shell's word for that.
     if job.attempt is None or (job.attempt.exited is not None and job.attempt.exited.code > 128):
         return ""
-    words = tail(job.attempt.directory, "stderr", 1).strip()
+    words = _COLOUR.sub("", tail(job.attempt.directory, "stderr", 1)).strip()
     return f"; its last words: {words}" if words else ""
 
 

@@ -179,6 +179,9 @@ def derive(
     if facts.submitted is None and attempt is None:
         if facts.cancelled:
             return _cancelled(facts.cancelled, None)
+        if isinstance(report, Active | Unseen):
+            words = report.note if isinstance(report, Active) else report.reason
+            return _running(facts, None, words)
         return Empty("being submitted" if submitting else "the submission was interrupted")
     match report:
         case Gone(reason):

@@ -25,7 +25,7 @@ from persist_magic import facts
 from persist_magic.blobs import BlobIndex
 from persist_magic.errors import JobNotFound, RootRefused
 from persist_magic.interrupts import uninterrupted
-from persist_magic.jobdir import Cancelled, Submitted, latest_attempt
+from persist_magic.jobdir import JobFacts, Submitted, latest_attempt
 from persist_magic.names import ID, Names, link_text
 from persist_magic.root import NO_SPACE, check_private, display_path, no_space
 
@@ -248,18 +248,37 @@ class Store:
         id, name = match[0], match[2]
         if not self.has(id):
             self.names.release(name, id, directory / _BACK)
-        elif self.names.leads_to(name) != id and _is_untouched(self.jobs / id):
+        elif not self._is_led_to(id, name) and _is_untouched(self.jobs / id):
             # It was published, but never got its name.
             os.rename(self.jobs / id, directory / _JOB)
 
+    def _is_led_to(self, id: str, name: str) -> bool:
+        """Whether *name* leads to the job *id*, or to one in whose place that was, and so on."""
+        now = self.names.leads_to(name)
+        while now is not None and now != id:
+            job = JobFacts.read(self.jobs / now)
+            now = job.request.replaces if job is not None else None
+        return now == id
+
     # ---- deletion
 
-    def delete(self, directory: Path) -> None:
-        """Delete the job in *directory*, its name if that leads to it, and its own blobs."""
+    def delete(self, directory: Path, back_to: str | None = None) -> None:
+        """Delete the job in *directory*, its name if that leads to it, and its own blobs.
+
+        Parameters
+        ----------
+        back_to
+            The id of the job that the name leads to then, in place of none.
+        """
         match = ID.fullmatch(directory.name)
         if match is None:
             return
         grave = self.making / f"{match[0]}~{os.urandom(3).hex()}"
+        if back_to is not None:
+            # It goes with the job, so that whoever finishes this knows of it; a full disk may
+            # have no room for it, and the job is deleted all the same.
+            with contextlib.suppress(OSError):
+                facts.point(directory / _BACK, link_text(back_to), by=directory)
         try:
             os.rename(directory, grave)
         except FileNotFoundError:
@@ -303,9 +322,8 @@ class NewJob:
 
 
 def _is_untouched(job: Path) -> bool:
-    """Whether the job in *job* was never given to a manager, nor replaced by another."""
-    words = facts.listing(job) & {Submitted.FILE, Cancelled.FILE}
-    return not words and latest_attempt(job) is None
+    """Whether the job in *job* was never given to a manager."""
+    return Submitted.FILE not in facts.listing(job) and latest_attempt(job) is None
 
 
 def _files_in(directory: Path) -> Iterator[Path]:

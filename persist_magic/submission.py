@@ -20,19 +20,19 @@ from typing import Any
 from persist_magic import facts, payload, records
 from persist_magic.blobs import digest_of
 from persist_magic.capture import follow
+from persist_magic.ending import end
 from persist_magic.errors import CannotSave, StillRunning, UsageError
 from persist_magic.fingerprint import fingerprint
 from persist_magic.interrupts import uninterrupted
 from persist_magic.jobdir import (
     LAYOUT,
-    Cancelled,
     JobFacts,
     Request,
     Submitted,
     attempt_directory,
 )
 from persist_magic.machine import host_name, user_name
-from persist_magic.managers import Manager, make_manager
+from persist_magic.managers import Manager
 from persist_magic.names import check_name, taken
 from persist_magic.observe import status_of
 from persist_magic.runner.outputs import CALL
@@ -267,24 +267,25 @@ def launch(
     replacing = _replaceable(store, name, replace, force)
     with store.new_job(name) as new:
         request = fill(new, replacing)
-        if replacing is not None:
-            _end_old(store.jobs / replacing, force)
+        handle: dict[str, Any] | None = None
         # From here on there is all of the job, or nothing.
-        with uninterrupted() as interrupted:
-            handle: dict[str, Any] | None = None
-            try:
+        try:
+            with uninterrupted():
                 new.publish(replacing)
+            if replacing is not None:
+                # Not before the new one is there: it could still fail.
+                _end_old(store, replacing, force)
+            with uninterrupted():
                 handle = manager.submit(new.final, request)
                 Submitted(handle, time.time()).write(new.final)
-                if interrupted():
-                    raise KeyboardInterrupt
-            except BaseException:
+        except BaseException:
+            with uninterrupted():
                 made = JobFacts.read(new.final)
                 if handle is not None and made is not None:
                     known = records.replace(made, submitted=Submitted(handle, time.time()))
                     manager.cancel(known, force=True)
                 new.withdraw()
-                raise
+            raise
         return new.final
 
 
@@ -300,11 +301,12 @@ def _replaceable(store: Store, name: str, replace: bool, force: bool) -> str | N
         if replace:
             return id
         raise taken(name)
-    if not being_made and old.submitted is None and old.attempt is None:
-        # Its submission was interrupted, so nobody waits for it.
-        return id
-    _, status = status_of(store, old)
+    old, status = status_of(store, old)
+    never_ran = old.submitted is None and old.attempt is None
     match status.kind:
+        case JobStatus.EMPTY | JobStatus.CANCELLED if never_ran and not being_made:
+            # Its submission was interrupted, so nobody waits for it.
+            return id
         case JobStatus.EMPTY | JobStatus.QUEUED | JobStatus.RUNNING if not (replace and force):
             word = "being submitted" if being_made else status.kind.value.lower()
             raise StillRunning(
@@ -319,16 +321,14 @@ def _replaceable(store: Store, name: str, replace: bool, force: bool) -> str | N
             raise taken(name)
 
 
-def _end_old(directory: Path, force: bool) -> None:
-    """See to it that the job in *directory*, which is being replaced, does not run on."""
-    old = JobFacts.read(directory)
-    if old is None or old.final:
+def _end_old(store: Store, id: str, force: bool) -> None:
+    """See to it that the job *id*, which is being replaced, does not run on."""
+    old = JobFacts.read(store.jobs / id)
+    if old is None:
         return
-    # Written before looking: a runner that starts at this moment looks after it has written.
-    Cancelled(who_am_i(), time.time(), "replaced").write(directory)
-    old = JobFacts.read(directory)
-    if old is not None and (old.submitted or old.attempt):
-        make_manager(old.request.manager).cancel(old, force=force)
+    old, status = status_of(store, old)
+    if not status.kind.ended:
+        end(old, why="replaced", force=force)
 
 
 def _request(plan: Plan, new: NewJob, replacing: str | None) -> Request:
@@ -392,8 +392,3 @@ def _fill(new: NewJob, plan: Plan, request: Request) -> None:
     facts.write_new(new.directory / Request.FILE, request.encode())
     if durable:
         facts.sync_directory(new.directory)
-
-
-def who_am_i() -> str:
-    """This user on this host, for a person to read."""
-    return f"{user_name()}@{host_name()}"

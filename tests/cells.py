@@ -137,7 +137,8 @@ def travel(cases: dict[str, Case], directory: Path) -> Course:
     """Send the names of all *cases* from a kernel to a job and back to another kernel.
 
     The kernels run the cells; the job, where nothing is defined, does not. In the last kernel the
-    classes of the cells are there already: they must come back as the same ones, unchanged.
+    classes of the cells are there already: they must come back as the same ones, unchanged. All
+    cases share one namespace, so each has names of its own.
     """
     words = json.dumps(cases)
     kernel, job, end = (directory / name for name in ("from_kernel", "from_job", "from_end"))

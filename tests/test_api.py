@@ -119,6 +119,23 @@ def test_name_of_an_existing_job_is_replaced_only_when_told() -> None:
     assert second.fetch(60) == 2
 
 
+def test_replaced_job_is_kept_until_the_new_one_is_done() -> None:
+    good = persist(lambda: "good", "kept")
+    good.wait(60)
+    for _ in range(2):
+        bad = persist(lambda: [][0], "kept", replace=True)
+        with pytest.raises(IndexError):
+            bad.fetch(60)
+    assert read_job("kept") == bad
+    assert read_job(good.id).fetch() == "good"
+    bad.cleanup()
+    assert read_job("kept") == good
+    assert [job.id for job in list_jobs()] == good.store.ids() == [good.id]
+    better = persist(lambda: "better", "kept", replace=True)
+    assert better.fetch(60) == "better"
+    assert better.store.ids() == [better.id]
+
+
 def test_running_job_is_replaced_only_by_force() -> None:
     running = persist(until(Path("never").absolute()), "busy")
     with pytest.raises(PersistError, match="exists already"):

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -41,10 +40,18 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield directory
 
 
-def persist(project: Path, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+def persist(project: Path, *words: str, **options: str) -> subprocess.CompletedProcess[str]:
     """What the program says to *words*."""
+    environment = {**os.environ, **options}
+    for name in ("COLUMNS", "FORCE_COLOR"):
+        environment.pop(name, None)
     return subprocess.run(
-        [*PERSIST, *words], cwd=project, capture_output=True, text=True, check=False, **options
+        [*PERSIST, *words],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
     )
 
 
@@ -196,6 +203,17 @@ def test_fetch_of_a_failed_job_shows_its_traceback_and_fails(project: Path) -> N
     assert obeyed(project, "fetch", "bad", "kept", "--partial", "-q") == "kept = 1\n"
 
 
+def test_fetch_of_a_job_that_exited_shows_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_cell("import sys\nsys.exit('enough')", "exiting")
+    done = persist(tmp_path, "fetch", "exiting")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback (most recent call last):\n")
+    assert "SystemExit: enough" in done.stderr
+
+
 def test_following_a_log_ends_with_the_job(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
     cell = "import os, time\nprint('one')\nwhile not os.path.exists('go'): time.sleep(0.01)\n"
@@ -226,6 +244,7 @@ def test_reader_that_goes_away_gets_no_traceback(
         )
         assert done.stderr == ""
         assert len(done.stdout.splitlines()) == 1
+    assert "persist log long_log shows all of it" in obeyed(project, "fetch", "long_log")
     job.cleanup()
 
 
@@ -318,7 +337,7 @@ def test_root_may_be_named(project: Path, tmp_path: Path) -> None:
     root = os.fspath(project / ".persist")
     assert "good" in obeyed(tmp_path, "list", "--root", root)
     assert obeyed(tmp_path, "list").startswith("no jobs in ")
-    named = persist(tmp_path, "list", env={**os.environ, "PERSIST_ROOT": root})
+    named = persist(tmp_path, "list", PERSIST_ROOT=root)
     assert "good" in named.stdout
     assert list(tmp_path.iterdir()) == []
 
@@ -330,7 +349,6 @@ def test_root_is_found_from_a_folder_below(project: Path) -> None:
 
 
 def test_names_that_the_terminal_cannot_show_are_no_failure(project: Path) -> None:
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    done = persist(project, "fetch", "caf\u00e9", env=environment)
+    done = persist(project, "fetch", "caf\u00e9", PYTHONIOENCODING="ascii")
     assert done.returncode == 2
     assert "caf\\xe9" in done.stderr

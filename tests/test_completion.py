@@ -13,7 +13,7 @@ from kernels import Kernel, kernel
 @pytest.fixture(scope="module")
 def notebook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     """A kernel with two jobs."""
-    with kernel(tmp_path_factory.mktemp("project")) as started:
+    with kernel(tmp_path_factory.mktemp("project"), {"COLUMNS": "80"}) as started:
         for cell in (
             "%%persist train.v2 --wait\nmodel_a = [1]\nmodel_b = [2]\nother = 3\nother",
             "%%persist trial --wait\n1",

@@ -183,7 +183,8 @@ def test_killed_runner_is_a_failed_job_and_a_finished_one_is_whole(
     site = tmp_path / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text("import crashing\n\ncrashing.arm_runner()\n")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), str(Path(__file__).parent)]))
+    path = [str(site), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, path)))
     data = bytes(2) + DATA
     moments = count(1)
     jobs: list[Job] = []

@@ -499,6 +499,25 @@ def test_way_to_what_has_no_content_goes_through_objects() -> None:
     assert unstable.startswith("value.<closure>['value'].model['a']")
 
 
+def test_container_that_changes_under_the_walk_is_unstable() -> None:
+    class Growing:
+        def __init__(self, owner: dict[Any, Any]) -> None:
+            self.owner = owner
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            self.owner[len(self.owner)] = 1
+            return Growing, ()
+
+    # So deep that it is walked by hand.
+    deep: object = ()
+    for _ in range(100):
+        deep = [deep]
+    owner: dict[Any, Any] = {0: deep}
+    owner[1] = Growing(owner)
+    unstable = fingerprint([owner]).unstable
+    assert unstable == "value[0] is a dict (dictionary changed size during iteration)"
+
+
 def test_rest_of_an_unstable_value_still_counts() -> None:
     lock = threading.Lock()
     assert fingerprint([lock, 1]) != fingerprint([lock, 2])

@@ -23,7 +23,7 @@ ORDER = (
     *("status", "store", "script", "replay"),
     *("runner",),
     *("managers",),
-    *("observe", "submission", "rerun", "results", "info"),
+    *("observe", "ending", "submission", "rerun", "results", "info"),
     *("jobs", "functions"),
     *("doctor", "monitor"),
     *("panel",),

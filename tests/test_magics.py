@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -83,9 +84,9 @@ def test_inputs_are_what_they_were_when_the_prompt_came_back(notebook: Kernel) -
 
 def test_report_names_what_was_sent_and_how_to_fetch(notebook: Kernel) -> None:
     run(notebook, "sent = list(range(10))")
-    text = " ".join(run(notebook, "%%persist reported\nlen(sent)").text.split())
-    assert "job 'reported' started: 1 variable (" in text
-    assert "%persist_fetch reported brings its results" in text
+    text = run(notebook, "%%persist reported\nlen(sent)").displays[0]["text/plain"]
+    line = r"job 'reported' started: 1 variable \(\d+ B\) sent; %persist_fetch reported"
+    assert re.fullmatch(line, text.splitlines()[0])
     assert run(notebook, "%%persist silent -q\nlen(sent)").outputs == []
 
 

@@ -16,7 +16,8 @@ from persist_magic import read_job
 from waiting import wait_until
 
 ENDLESS = "import time\nprint('at work', flush=True)\ntime.sleep(1000)"
-JOBS = {"train", "failed", "cancelled", "lost", "running", "nothing"}
+# The jobs that are there all the time.
+JOBS = {"train", "failed", "cancelled", "lost", "running", "nothing", "damaged"}
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,7 @@ def notebook(project: Path) -> Iterator[Kernel]:
             "%%persist lost -q\nimport os\nos.kill(os.getppid(), 9)\nos.kill(os.getpid(), 9)",
             f"%%persist running -q\n{ENDLESS}",
             "%%persist nothing -q --python /bin/false\n1",
+            "%%persist damaged -q --wait\n1",
             "import sqlite3, threading\nlocks = {'a': [1, threading.Lock()]}\n"
             "numbers = (i for i in 'ab')\n"
             "class Model:\n    def __init__(self):\n        self.db = sqlite3.connect(':memory:')\n"
@@ -47,6 +49,7 @@ def notebook(project: Path) -> Iterator[Kernel]:
             wait_until(read_job(name, root=project / ".persist").stdout)
         started.run("%persist_cancel cancelled --force")
         started.run("%persist_wait train failed lost nothing")
+        (read_job("damaged", root=project / ".persist").directory / "request.json").write_text("{")
         yield started
         started.run("%persist_cancel running --force")
 
@@ -72,9 +75,9 @@ MESSAGES = [
     (
         "%persist_fetch trian",
         "JobNotFound: no job named 'trian' in …",
-        "did you mean 'train'? %persist_list shows all 6.",
+        "did you mean 'train'? %persist_list shows all 7.",
     ),
-    ("%persist_log zzz", "JobNotFound: no job named 'zzz' in …", "%persist_list shows all 6"),
+    ("%persist_log zzz", "JobNotFound: no job named 'zzz' in …", "%persist_list shows all 7"),
     (
         "%%persist train\n2",
         "NameTaken: a job named 'train' exists already",
@@ -140,7 +143,7 @@ MESSAGES = [
         "%%persist new --mem 64G --gpus 2\n1",
         "UsageError: --mem 64G, --gpus 2 cannot be honoured on this machine: nothing would "
         "enforce it",
-        "leave --mem and --gpus out, or use a scheduler: --slurm",
+        "leave --mem and --gpus out",
     ),
     (
         "%%persist new -- --exclusive -x n1\n1",
@@ -239,6 +242,11 @@ MESSAGES = [
         "%persist_log nothing shows what it printed; %persist_rerun nothing runs it again",
     ),
     (
+        "%persist_fetch damaged",
+        "Damaged: …/request.json cannot be read",
+        "%persist_cleanup damaged removes what is left of it",
+    ),
+    (
         "%persist_cleanup running",
         "StillRunning: job 'running' is RUNNING",
         "%persist_cancel running ends it; --force cancels and deletes it",
@@ -264,6 +272,16 @@ def test_message(cell: str, what: str, way_out: str, notebook: Kernel, project: 
     assert matches(what, lines[0]), lines[0]
     assert matches(way_out, lines[1]), lines[1]
     assert shown.outputs == []
+    assert jobs_in(project / ".persist") == JOBS
+
+
+def test_damaged_job_is_listed_and_can_be_deleted(notebook: Kernel, project: Path) -> None:
+    notebook.run("%%persist broken -q --wait\n1")
+    broken = read_job("broken", root=project / ".persist").directory
+    (broken / "request.json").write_bytes(b"")
+    assert re.search("^broken +LOST +damaged", notebook.run("%persist_list").value, re.MULTILINE)
+    assert f"%persist_cleanup {broken.name}" in notebook.run("%persist_status broken").value
+    assert "deleted 'broken'" in notebook.run(f"%persist_cleanup {broken.name}").value
     assert jobs_in(project / ".persist") == JOBS
 
 

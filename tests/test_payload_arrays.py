@@ -106,7 +106,7 @@ FRAMES: dict[str, Callable[[], Any]] = {
         pd.date_range("2020", periods=COUNT, freq="s", tz="Europe/Berlin")
     ),
     "categories": lambda: pd.Series(
-        pd.Categorical.from_codes(np.tile(np.array([0, 1], "i1"), 4 * COUNT), ["a", "b"])
+        pd.Categorical.from_codes(np.tile(np.array([0, 1], "i1"), 2 * COUNT), ["a", "b"])
     ),
     "nullable numbers": lambda: pd.Series(
         pd.arrays.IntegerArray(np.arange(4 * COUNT), np.arange(4 * COUNT) % 2 == 0)
@@ -121,10 +121,10 @@ FRAMES: dict[str, Callable[[], Any]] = {
 def test_a_large_frame_is_kept_beside_the_stream(tmp_path: Path, kind: str) -> None:
     frame = FRAMES[kind]()
     back, stream, buffers = sent(frame, tmp_path)
-    same = pd.testing.assert_frame_equal if frame.ndim == 2 else pd.testing.assert_series_equal
-    same(frame, back)
+    assert frame.equals(back)
+    assert frame.index.equals(back.index)
     assert stream < 5000
-    assert sum(buffers) >= 8 * COUNT
+    assert sum(buffers) >= 4 * COUNT
     back.iloc[0] = back.iloc[1]
 
 

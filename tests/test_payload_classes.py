@@ -195,6 +195,206 @@ Left.right = Right
 left = Left()
 ---
 assert type(left.other()) is Right and Left.right is Right and Right.left is Left
+
+=== slots with words, a dict, and of an exception: S1 s1 S2 s2 S3 s3
+class S1:
+    __slots__ = {"a": "doc of a", "b": "doc"}
+
+class S2:
+    __slots__ = ("a", "__dict__", "__weakref__")
+
+class S3(Exception):
+    __slots__ = ("b",)
+
+s1, s2, s3 = S1(), S2(), S3("x")
+s1.a = 1
+s2.a = 1
+s2.z = 2
+s3.b = 5
+---
+import weakref
+
+assert s1.a == 1 and not hasattr(s1, "b") and not hasattr(s1, "__dict__")
+assert s2.a == 1 and s2.z == 2 and weakref.ref(s2)() is s2
+assert s3.b == 5 and s3.args == ("x",)
+
+=== a class that holds its instances, also as keys: Vec v
+class Vec:
+    def __init__(self, x=0):
+        self.x = x
+
+    def __eq__(self, o):
+        return self.x == o.x
+
+    def __hash__(self):
+        return hash(self.x)
+
+    def add(self, other=None):
+        return Vec(self.x + (other or Vec.ZERO).x)
+
+Vec.ZERO = Vec()
+Vec.TABLE = {Vec.ZERO: [Vec.ZERO]}
+v = Vec(2)
+---
+assert (
+    v.add() == v
+    and type(Vec.ZERO) is Vec
+    and next(iter(Vec.TABLE)) is Vec.ZERO is Vec.TABLE[Vec.ZERO][0]
+)
+
+=== a class with one instance: Single single
+class Single:
+    _it = None
+
+    def __new__(cls):
+        if cls._it is None:
+            cls._it = super().__new__(cls)
+        return cls._it
+
+single = Single()
+single.x = 4
+---
+assert Single() is single and single.x == 4
+
+=== metaclasses that remember and that forbid: Reg reg Frz
+class M(type):
+    _all = {}
+
+    def __call__(cls, *a):
+        if cls not in cls._all:
+            cls._all[cls] = super().__call__(*a)
+        return cls._all[cls]
+
+class Reg(metaclass=M):
+    def __init__(self):
+        self.x = 1
+
+class F(type):
+    def __setattr__(cls, name, value):
+        raise AttributeError("frozen")
+
+class Frz(metaclass=F):
+    a = 1
+
+    def get(self):
+        return self.a
+
+reg = Reg()
+---
+assert reg.x == 1 and Frz().get() == 1
+try:
+    Frz.b = 2
+except AttributeError:
+    pass
+else:
+    raise AssertionError
+
+=== a diamond of classes: Dm dm
+class A0:
+    def go(self):
+        return ["A"]
+
+class B0(A0):
+    def go(self):
+        return ["B", *super().go()]
+
+class C0(A0):
+    def go(self):
+        return ["C", *super().go()]
+
+class Dm(B0, C0):
+    def go(self):
+        return [__class__.__name__, *super().go()]
+
+dm = Dm()
+---
+assert dm.go() == ["Dm", "B", "C", "A"]
+
+=== classes that decorators made: Dec dec Tot
+import functools
+
+def register(cls):
+    cls.registered = True
+    return cls
+
+def wrap(cls):
+    class Wrapped(cls):
+        def extra(self):
+            return super().base() + 1
+
+    return Wrapped
+
+@wrap
+@register
+class Dec:
+    def base(self):
+        return 1
+
+@functools.total_ordering
+class Tot:
+    def __init__(self, x):
+        self.x = x
+
+    def __eq__(self, o):
+        return self.x == o.x
+
+    def __lt__(self, o):
+        return self.x < o.x
+
+dec = Dec()
+---
+assert dec.extra() == 2 and Dec.registered and Tot(1) <= Tot(2)
+
+=== attributes of all kinds: Prop
+class Prop:
+    "doc"
+
+    x = property(lambda self: 3, doc="doc of x")
+    y: int = 4
+    __hash__ = None
+
+    def __class_getitem__(cls, k):
+        return k
+
+    __call__ = lambda self: 5
+---
+assert (
+    Prop().x == 3
+    and Prop.x.__doc__ == "doc of x"
+    and Prop[7] == 7
+    and Prop()() == 5
+    and Prop.__doc__ == "doc"
+    and Prop.__annotations__ == {"y": int}
+)
+try:
+    hash(Prop())
+except TypeError:
+    pass
+else:
+    raise AssertionError
+
+=== partial and cached methods: Pm wk
+import functools, collections, weakref
+
+class Pm:
+    def f(self, a, b):
+        return a + b
+
+    g = functools.partialmethod(f, 1)
+
+    @functools.lru_cache
+    def c(self, x):
+        return [x]
+
+    @classmethod
+    @functools.lru_cache
+    def d(cls):
+        return [cls.__name__]
+
+wk = functools.reduce
+---
+p = Pm()
+assert p.g(2) == 3 and p.c(1) is p.c(1) and Pm.d() == ["Pm"]
 """
 )
 

@@ -184,6 +184,75 @@ MISSING = Missing()
 row, other = [MISSING], [MISSING]
 ---
 assert row[0] is MISSING and other[0] is MISSING and repr(MISSING) == "-"
+
+=== a decorator that is a class: work
+class Memo:
+    def __init__(self, f):
+        self.f = f
+        self.seen = {}
+
+    def __call__(self, x):
+        if x not in self.seen:
+            self.seen[x] = self.f(x)
+        return self.seen[x]
+
+@Memo
+def work(x):
+    return [x]
+
+work(1)
+---
+assert work(1) is work(1) and work(2) == [2]
+
+=== closures in closures: outer_f h
+def outer(a):
+    b = [a]
+
+    def mid():
+        c = a + 1
+
+        def inner():
+            nonlocal c
+            c += 1
+            return (a, b, c, me is mid)
+
+        me = mid
+        return inner
+
+    return mid
+
+outer_f = outer(1)
+h = outer_f()
+---
+r = h()
+assert r[0] == 1 and r[1] == [1] and r[2] >= 3 and r[3] is True
+
+=== asynchronous generators and contexts: agen acm
+import contextlib
+
+async def agen():
+    yield 1
+
+@contextlib.asynccontextmanager
+async def acm():
+    yield 2
+---
+import asyncio
+
+async def main():
+    async with acm() as v:
+        return [x async for x in agen()] + [v]
+
+assert asyncio.run(main()) == [1, 2]
+
+=== a vectorized function: vec uf fn
+import numpy as np
+
+vec = np.vectorize(lambda x: x + 1)
+fn = np.random.default_rng
+uf = np.add
+---
+assert vec([1]).tolist() == [2] and uf(1, 2) == 3
 """
 )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from cells import Course, cases_in, travel
@@ -56,59 +58,6 @@ except Exception as e:
     assert type(e).__name__ == "FrozenInstanceError"
 else:
     raise AssertionError
-
-=== an enum: Colour colours
-import enum
-
-class Colour(enum.Enum):
-    RED = 1
-    GREEN = 2
-    CRIMSON = 1
-
-    @property
-    def low(self):
-        return self.name.lower()
-
-colours = [Colour.RED]
----
-assert colours[0] is Colour.RED is Colour(1) is Colour["CRIMSON"] is Colour.CRIMSON
-assert colours[0].low == "red" and list(Colour.__members__) == ["RED", "GREEN", "CRIMSON"]
-
-=== an enum whose members have attributes: Planet home
-import enum
-
-class Planet(enum.Enum):
-    EARTH = (5.9, 6.3)
-    MARS = (6.4, 3.3)
-
-    def __init__(self, mass, radius):
-        self.mass, self.radius = mass, radius
-
-    def ratio(self):
-        return self.mass / self.radius
-
-home = Planet.EARTH
----
-assert home is Planet.EARTH and Planet.MARS.mass == 6.4 and home.ratio() == 5.9 / 6.3
-
-=== flags and enums of other types: Access access Level Word
-import enum
-
-class Access(enum.Flag):
-    R = 1
-    W = 2
-    RW = 3
-
-class Level(enum.IntEnum):
-    LOW = enum.auto()
-    HIGH = enum.auto()
-
-class Word(str, enum.Enum):
-    A = "a"
-
-access = Access.R | Access.W
----
-assert access is Access.RW and Access.R in access and Level.HIGH == 2 and Word("a") == "a"
 
 === an abstract class: Shape square Foreign
 import abc
@@ -238,8 +187,183 @@ stack.top = bag
 ---
 assert bag.total() == 3 and names.first() == "x" and stack == [1] and stack.top is bag
 assert type(bag) is Bag and not hasattr(stack, "__dict__")
+
+=== an exception that was raised: err
+class Err(Exception):
+    def __init__(self, a, *, b):
+        super().__init__(a)
+        self.b = b
+
+try:
+    try:
+        raise KeyError(1)
+    except KeyError as k:
+        raise Err(2, b=3) from k
+except Err as x:
+    err = x
+---
+assert err.args == (2,) and err.b == 3
+
+=== exceptions whose arguments are not those of their class: errs
+class MyErr(ValueError):
+    def __init__(self, code, message):
+        super().__init__(f"{code}: {message}")
+        self.code = code
+
+class MyOs(OSError):
+    def __init__(self, a):
+        super().__init__(2, a)
+
+class Quiet(Exception):
+    def __init__(self, a):
+        self.a = a
+
+errs = [
+    MyErr(1, "m"),
+    1,
+    Quiet(4),
+    ExceptionGroup("g", [MyErr(2, "q")]) if "ExceptionGroup" in dir(__builtins__) else None,
+]
+---
+assert str(errs[0]) == "1: m" and errs[0].code == 1 and errs[2].a == 4
+
+=== a dataclass that holds its instances, with slots: Pt pt
+import dataclasses
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pt:
+    x: int = 0
+
+Pt.ORIGIN = Pt()
+Pt.NAMES = {Pt(1): "one"}
+pt = Pt(1)
+---
+assert Pt.ORIGIN == Pt() and Pt.NAMES[pt] == "one"
+
+=== dataclasses with fields of all kinds: D1 d1 D2 d2
+import dataclasses, typing
+
+@dataclasses.dataclass
+class D1:
+    a: int
+    b: typing.ClassVar[int] = 3
+    c: dataclasses.InitVar[int] = 4
+    _: dataclasses.KW_ONLY
+    d: int = 5
+
+    def __post_init__(self, c):
+        self.e = c
+
+@dataclasses.dataclass(unsafe_hash=True)
+class D2(D1):
+    f: "D2 | None" = None
+
+d1 = D1(1)
+d2 = D2(2, f=D2(3))
+---
+import dataclasses
+
+assert (
+    d1.e == 4
+    and D1(1, 7).e == 7
+    and D1.b == 3
+    and [f.name for f in dataclasses.fields(D2)] == ["a", "d", "f"]
+)
+assert (
+    dataclasses.replace(d1, a=9, c=1).a == 9
+    and hash(d2.f) == hash(D2(3))
+    and D1(1, d=6).d == 6
+)
+try:
+    D1(1, 2, 3)
+except TypeError:
+    pass
+else:
+    raise AssertionError
+
+=== abstract generic classes with slots: G g P2 Node
+import typing, abc
+
+T = typing.TypeVar("T")
+K = typing.TypeVar("K", bound=str)
+
+class G(abc.ABC, typing.Generic[T, K]):
+    __slots__ = ("v",)
+
+    def __init_subclass__(cls, **kw):
+        super().__init_subclass__(**kw)
+        cls.tag = cls.__name__
+
+    @abc.abstractmethod
+    def f(self) -> T: ...
+
+class G2(G[int, str]):
+    __slots__ = ()
+
+    def f(self):
+        return self.v
+
+class P2(typing.Protocol[T]):
+    def m(self) -> T: ...
+
+class Node(typing.Generic[T]):
+    child: "Node[T] | None" = None
+
+g = G2()
+g.v = 3
+---
+assert (
+    g.f() == 3
+    and type(g).tag == "G2"
+    and not hasattr(g, "__dict__")
+    and g.__class__.__orig_bases__[0].__origin__ is G
+)
+assert Node[int]().child is None
+try:
+    G()
+except TypeError:
+    pass
+else:
+    raise AssertionError
 """
 )
+if sys.version_info >= (3, 11):
+    CASES |= cases_in(
+        """
+=== any number of parameters of types: Several several
+import typing
+
+Ts = typing.TypeVarTuple("Ts")
+
+class Several(typing.Generic[typing.Unpack[Ts]]):
+    pass
+
+several = Several[int, str]()
+---
+assert isinstance(several, Several)
+"""
+    )
+if sys.version_info >= (3, 12):
+    CASES |= cases_in(
+        """
+=== parameters of types in brackets: Crate crate first Either
+class Crate[T]:
+    def __init__(self, x: T):
+        self.x = x
+
+    def get(self) -> T:
+        return self.x
+
+def first[T](xs: list[T]) -> T:
+    return xs[0]
+
+type Either = int | str
+crate = Crate[int](3)
+---
+assert crate.get() == 3 and first([1]) == 1 and Crate[str].__origin__ is Crate
+assert Either.__value__ == int | str and Crate.__type_params__[0].__name__ == "T"
+"""
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The store: names, what they lead to, what is being made, and what is deleted."""
+"""The store: what is being made, and what is deleted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,170 +20,17 @@ import pytest
 from crashing import Buffer
 from persist_magic import Job, JobStatus, persist, read_job
 from persist_magic import facts as files
-from persist_magic.errors import (
-    JobNotFound,
-    NameTaken,
-    NoSpace,
-    RootRefused,
-    StillRunning,
-    UsageError,
-)
+from persist_magic.errors import NameTaken, NoSpace, StillRunning
 from persist_magic.interrupts import uninterrupted
-from persist_magic.names import check_name
 from persist_magic.store import Store
+from stores import grow_old, new_store, publish
 from waiting import wait_until
 
 
 @pytest.fixture
 def store(root: Path) -> Store:
-    made = Store(root / ".persist")
-    made.prepare()
-    return made
-
-
-def publish(store: Store, name: str, replacing: str | None = None) -> str:
-    """A job of no content called *name*; its id."""
-    with store.new_job(name) as new:
-        (new.directory / "request.json").write_text("{}")
-        new.publish(replacing)
-    return new.id
-
-
-def grow_old(path: Path) -> None:
-    os.utime(path, (0, 0), follow_symlinks=False)
-
-
-# ---- names
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["a", "A", "0", "train", "train.v2", "Train_3-b", "x" * 64, "20261122", "a" + "-" * 63],
-)
-def test_name_of_letters_digits_dots_and_dashes_is_taken(name: str) -> None:
-    assert check_name(name) == name
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("", ".", "..", ".hidden", "-rf", "_a", "a b", "a/b", "../a", "a\n", "a\0", "a'b", "$x"),
-        *("é", "a*", "x" * 65, "20261122-142233-train-7f3a0000"),
-    ],
-)
-def test_odd_name_is_refused_and_not_mended(root: Path, name: str) -> None:
-    with pytest.raises(UsageError, match="cannot be the name of a job"):
-        persist(abs, name, args=(-1,))
-    assert not (root / ".persist").exists()
-
-
-def test_names_that_differ_in_case_are_different_jobs(store: Store) -> None:
-    ids = {name: publish(store, name) for name in ("train", "Train", "TRAIN")}
-    assert store.by_name() == ids
-
-
-def test_job_is_found_by_name_and_by_id(store: Store) -> None:
-    first = publish(store, "train")
-    second = publish(store, "train", replacing=first)
-    assert store.resolve("train").name == second
-    assert store.resolve(first).name == first
-    assert store.newest("train") == second
-    assert set(store.ids()) == {first, second}
-
-
-def test_unknown_name_offers_near_ones(store: Store) -> None:
-    with pytest.raises(JobNotFound, match="there are no jobs in ") as caught:
-        store.resolve("trian")
-    assert "PERSIST_ROOT" in caught.value.hint
-    publish(store, "train")
-    with pytest.raises(JobNotFound, match="no job named 'trian'") as caught:
-        store.resolve("trian")
-    assert caught.value.hint == "did you mean 'train'? the only job is 'train'."
-    for name in ("brain", "other", "fit"):
-        publish(store, name)
-    with pytest.raises(JobNotFound) as caught:
-        store.resolve("trian")
-    assert caught.value.hint == "did you mean 'train' or 'brain'? %persist_list shows all 4."
-    with pytest.raises(JobNotFound) as caught:
-        store.resolve("zzz")
-    assert caught.value.hint == "%persist_list shows all 4"
-
-
-@pytest.mark.parametrize(
-    "name", ["../../elsewhere", "names", ".lock", "20261122-142233-x-00000000"]
-)
-def test_what_is_no_job_is_not_found(store: Store, name: str) -> None:
-    publish(store, "train")
-    with pytest.raises(JobNotFound):
-        store.resolve(name)
-
-
-def test_link_that_leads_out_of_the_root_finds_nothing(store: Store, tmp_path: Path) -> None:
-    (store.names.directory / "evil").symlink_to(tmp_path)
-    (store.names.directory / "dangling").symlink_to("../jobs/20261122-142233-dangling-00000000")
-    for name in ("evil", "dangling"):
-        with pytest.raises(JobNotFound):
-            store.resolve(name)
-    assert store.by_name() == {}
-
-
-def test_taken_name_is_taken_for_everyone_who_did_not_know(store: Store) -> None:
-    first = publish(store, "train")
-    second = publish(store, "train", replacing=first)
-    for known in (None, first):
-        with store.new_job("train") as new:
-            with pytest.raises(NameTaken):
-                new.publish(known)
-            new.withdraw()
-    assert store.by_name() == {"train": second}
-    assert set(store.ids()) == {first, second}
-
-
-def test_name_whose_job_was_deleted_by_hand_is_free(store: Store) -> None:
-    shutil.rmtree(store.jobs / publish(store, "train"))
-    assert store.newest("train") is None
-    second = publish(store, "train")
-    assert store.by_name() == {"train": second}
-
-
-def test_name_that_is_taken_in_the_last_moment_is_not_taken_away_again(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = publish(store, "train")
-    with store.new_job("train") as new, monkeypatch.context() as patch:
-        # As if the link had been made between the look at it and the claim.
-        patch.setattr(store.names, "leads_to", lambda name: None)
-        with pytest.raises(NameTaken):
-            new.publish()
-        patch.undo()
-        new.withdraw()
-    assert store.by_name() == {"train": first}
-
-
-def test_withdrawn_job_gives_its_name_back(store: Store) -> None:
-    first = publish(store, "train")
-    for replacing in (first, None):
-        name = "train" if replacing else "other"
-        with store.new_job(name) as new:
-            new.publish(replacing)
-            assert store.newest(name) == new.id
-            new.withdraw()
-    assert store.by_name() == {"train": first}
-    assert store.ids() == [first]
-    assert files.listing(store.names.directory) == {"train", ".lock"}
-
-
-def test_lock_that_a_stopped_process_holds_is_said(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = publish(store, "train")
-    monkeypatch.setattr("persist_magic.names._LOCK_PATIENCE", 0.05)
-    with (
-        store.names.locked(),
-        pytest.raises(RootRefused, match="another process has held") as caught,
-    ):
-        publish(store, "train", replacing=first)
-    assert "stopped kernel" in caught.value.hint
+    """The store of a root without jobs."""
+    return new_store(root)
 
 
 # ---- being made
@@ -332,6 +178,28 @@ def test_deleting_an_older_job_leaves_the_name_to_the_newer(store: Store) -> Non
     assert store.ids() == [second]
 
 
+def test_deleted_job_can_give_its_name_back(store: Store) -> None:
+    first = publish(store, "train")
+    second = publish(store, "train", replacing=first)
+    store.delete(store.jobs / second, back_to=first)
+    assert store.by_name() == {"train": first}
+    assert store.ids() == [first]
+
+
+def test_deletion_that_died_half_way_gives_the_name_back(store: Store) -> None:
+    first = publish(store, "train")
+    second = publish(store, "train", replacing=first)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store.names, "release", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            store.delete(store.jobs / second, back_to=first)
+    assert store.by_name() == {}
+    for path in store.making.iterdir():
+        grow_old(path)
+    publish(store, "other")
+    assert store.newest("train") == first
+
+
 def test_directory_that_lost_its_rights_can_be_deleted(store: Store, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir(mode=0o755)
@@ -357,9 +225,9 @@ def test_many_can_delete_and_sweep_at_once(store: Store) -> None:
         try:
             for id in ids:
                 store.delete(store.jobs / id)
-                for name in files.listing(store.making):
+                for grave in store.making.glob("*~*"):
                     with contextlib.suppress(FileNotFoundError):
-                        grow_old(store.making / name)
+                        grow_old(grave)
                 with store.new_job("sweeper"):
                     pass
         except BaseException as error:

@@ -87,7 +87,7 @@ def fits(text: str) -> bool:
 
 def test_job_is_submitted_listed_and_fetched(terminal: Terminal) -> None:
     text = terminal.run("%%persist first\nprint('text')\nx = list(range(1000))\nlen(x)")
-    assert text.startswith("job 'first' started: no variables sent; %persist_fetch first brings")
+    assert text.splitlines()[0] == "job 'first' started: no variables sent; %persist_fetch first"
     assert fits(text)
     text = terminal.run("%persist_fetch first")
     assert text.startswith("text\n")

@@ -126,7 +126,7 @@ def test_long_lines_are_broken_between_words() -> None:
 
 def test_lines_for_a_pipe_are_whole() -> None:
     file = io.StringIO()
-    View([Line("word " * 100, "good")]).print_to(Console(file=file, width=80))
+    View([Line("word " * 100, "good")]).print_to(Console(file=file, width=80, force_terminal=False))
     assert file.getvalue().count("\n") == 1
 
 

@@ -14,6 +14,7 @@ from persist_magic.commands.tables import as_data, info_line, manager_words, out
 from persist_magic.errors import PersistError, UsageError
 from persist_magic.info import infos
 from persist_magic.jobs import Job
+from persist_magic.managers import new_warnings
 from persist_magic.payload import size_words
 from persist_magic.rerun import rerun
 from persist_magic.results import brought_by
@@ -57,7 +58,10 @@ def _rerun(context: Context, options: argparse.Namespace) -> View | None:
         return View(blocks, {"manager": words, "surroundings": changes, "inputs": inputs})
     directory = rerun(context.store, old, manager, changes, force=options.force)
     (info,) = infos(context.store, [directory])
-    return View([Line(f"running anew: {info}", info_line(info).tone)], as_data(info))
+    # In a shell there is no notebook server that the job could end with.
+    told = new_warnings(manager) if context.sign.startswith("%") else []
+    warnings = [Line(words, "quiet") for words in told]
+    return View([Line(f"running anew: {info}", info_line(info).tone), *warnings], as_data(info))
 
 
 # ---- cleanup
@@ -80,7 +84,10 @@ def _cleanup(context: Context, options: argparse.Namespace) -> View | None:
             except PersistError as error:
                 failures.append(error)
                 continue
-            blocks.append(Line(f"deleted {job.name!r} ({size_words(size)})", "quiet"))
+            back = context.store.by_name().get(job.name, job.id)
+            words = f"; its name leads to {back} again, which it had replaced"
+            words = f"deleted {job.name!r} ({size_words(size)}){words if back != job.id else ''}"
+            blocks.append(Line(words, "quiet"))
         data.append({"name": job.name, "id": job.id, "bytes": size})
     if failures:
         # The others are gone all the same.

@@ -59,12 +59,16 @@ class Context:
         RootRefused
             Another user could have written it.
         """
+        self._check_trust()
+        return Job(self.store, self.store.resolve(name))
+
+    def _check_trust(self) -> None:
         if self.store.exists():
             self.store.check_trust()
-        return Job(self.store, self.store.resolve(name))
 
     def jobs(self) -> list[Job]:
         """The newest job of each name, in no order."""
+        self._check_trust()
         return [Job(self.store, self.store.jobs / id) for id in self.store.by_name().values()]
 
 

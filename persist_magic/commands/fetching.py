@@ -85,7 +85,7 @@ def _fetch(context: Context, options: argparse.Namespace) -> View | None:
     """In a shell: what the job showed and what there is to fetch; the variables that are named."""
 
     def replay(job: Job) -> None:
-        context.write(as_text(job.replay()))
+        context.write(as_text(job.replay(context.sign)))
 
     job, results = fetched(context, options, options.variables, replay)
     about = job.outputs()
@@ -102,7 +102,7 @@ def _fetch(context: Context, options: argparse.Namespace) -> View | None:
             "name": job.name,
             "id": job.id,
             "status": job.status().value,
-            "output": as_text(job.replay()),
+            "output": as_text(job.replay(context.sign)),
             "value": repr(results.value),
             "variables": {
                 name: entry

@@ -9,7 +9,7 @@ import time
 from persist_magic.arguments import argument
 from persist_magic.commands.context import Command, Context
 from persist_magic.commands.tables import as_data, fact_table, info_line, job_table, output_table
-from persist_magic.errors import ManagerUnreachable, NotReady
+from persist_magic.errors import ManagerUnreachable, NotReady, UsageError
 from persist_magic.info import JobInfo, infos
 from persist_magic.jobs import Job
 from persist_magic.managers import make_manager
@@ -77,10 +77,10 @@ def _status(context: Context, options: argparse.Namespace) -> View | None:
 def _own_line(job: Job) -> str:
     """What the job's manager itself says of it."""
     found = job.facts()
-    ask = getattr(make_manager(found.request.manager), "own_line", None)
     try:
+        ask = getattr(make_manager(found.request.manager), "own_line", None)
         return str(ask(found)) if ask is not None else ""
-    except ManagerUnreachable as error:
+    except (ManagerUnreachable, UsageError) as error:
         return error.message
 
 

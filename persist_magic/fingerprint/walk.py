@@ -190,8 +190,10 @@ class Walk:
             raise
         except Exception as error:
             # A container that changed under the walk, or a part that cannot be computed.
+            self._stack.pop()
             self._fail(frame, error)
-        self._stack.pop()
+        else:
+            self._stack.pop()
         return self._close(frame)
 
     def _meet(self, value: object, by_hand: bool) -> _Part | None:

@@ -131,6 +131,7 @@ class PersistMagics(Magics):
             show(report(Job(self.store, directory), plan))
         return self.fetch(options) if options.wait else None
 
+    # What `%%persist?` shows.
     persist.__doc__ = _PERSIST.format_help()
 
     def fetch(self, options: Any) -> Any:
@@ -185,9 +186,9 @@ def load(shell: Any) -> None:
     shell.register_magics(magics)
     parsers = {"%%persist": _PERSIST}
     for command in COMMANDS:
-        magic = _line_magic(magics, command, _parser(command))
+        parser = parsers[f"%persist_{command.name}"] = _parser(command)
+        magic = _line_magic(magics, command, parser)
         shell.register_magic_function(magic, "line", magic.__name__)
-        parsers[f"%{magic.__name__}"] = _parser(command)
     magics.matcher = matcher(parsers, lambda: magics.store)
     shell.Completer.custom_matchers.append(magics.matcher)
 

@@ -16,6 +16,7 @@ from persist_magic.commands.context import Context
 from persist_magic.commands.tables import manager_words, output_table
 from persist_magic.errors import UsageError
 from persist_magic.jobs import Job
+from persist_magic.managers import new_warnings
 from persist_magic.payload import size_words
 from persist_magic.runner.cell import file_name
 from persist_magic.submission import Digests, Plan, Surroundings, follow_names, plan_inputs
@@ -35,12 +36,12 @@ def plan_of(shell: Any, context: Context, options: argparse.Namespace, cell: str
     CellSyntaxError
         The cell is no Python.
     """
-    manager: Any = manager_in(options, context)
+    manager = manager_in(options, context)
     surroundings = Surroundings(**{"cwd": os.getcwd(), **surroundings_in(options)})
     surroundings.check()
     code = shell.transform_cell(cell)
     names = _analyse(shell, code, options.name)
-    notices = list(manager.warnings(None))
+    notices = new_warnings(manager)
     skip = frozenset(names_in(options.skip, "--skip"))
     wanted = _wanted(shell, options, names, skip, notices)
     digest = Digests()
@@ -166,7 +167,7 @@ def report(job: Job, plan: Plan) -> View:
     count = len(plan.inputs)
     sent = f"{count} variable{'s' * (count != 1)} ({size_words(plan.dump.size)})"
     words = f"job {job.name!r} started: {sent if count else 'no variables'} sent"
-    blocks: list[Block] = [Line(f"{words}; %persist_fetch {job.name} brings its results")]
+    blocks: list[Block] = [Line(f"{words}; %persist_fetch {job.name}")]
     blocks.extend(Line(notice, "quiet") for notice in plan.notices)
     return View(blocks, {"name": job.name, "id": job.id})
 

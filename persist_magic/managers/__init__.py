@@ -59,8 +59,18 @@ class Manager(Protocol):
     def cancel(self, job: JobFacts, *, force: bool = False) -> None:
         """End *job* with all its processes."""
 
-    def warnings(self, request: Request) -> list[str]:
+    def warnings(self) -> list[str]:
         """What the user should know before a job is run here."""
+
+
+_told: set[str] = set()
+
+
+def new_warnings(manager: Manager) -> list[str]:
+    """The warnings of *manager* that this process has not been given yet."""
+    found = [words for words in manager.warnings() if words not in _told]
+    _told.update(found)
+    return found
 
 
 def make_manager(name: str, options: Mapping[str, Any] | None = None) -> Manager:

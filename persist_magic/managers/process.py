@@ -16,7 +16,7 @@ import psutil
 
 from persist_magic.errors import ManagerUnreachable, UsageError
 from persist_magic.jobdir import JobFacts, Request
-from persist_magic.machine import LINUX, ProcessId
+from persist_magic.machine import LINUX, ProcessId, host_name
 from persist_magic.processes import MARKER, end_tree, tree_of
 from persist_magic.runner.ending import Saving
 from persist_magic.status import Active, Gone, Report, Unseen, duration
@@ -59,7 +59,7 @@ class ProcessManager:
             )
             raise UsageError(
                 f"{given} cannot be honoured on this machine: nothing would enforce it",
-                f"leave {' and '.join(names)} out, or use a scheduler: --slurm",
+                f"leave {' and '.join(names)} out",
             )
         self.options: dict[str, Any] = {}
         if time is not None:
@@ -144,7 +144,7 @@ class ProcessManager:
             return ""  # a small container has no ps
         return said.stdout.decode(errors="replace")
 
-    def warnings(self, request: Request) -> list[str]:
+    def warnings(self) -> list[str]:
         """What may end the job together with the notebook server."""
         return _shared_fate(os.environ, _own_cgroup(), container=_in_container())
 
@@ -174,6 +174,8 @@ def _look(job: JobFacts) -> Report:
         if who.is_of_earlier_boot():
             return Gone("the machine was restarted while it ran")
         return Unseen(f"{who.place()}, which cannot be seen from here{_last_sign(job)}")
+    if not known and job.request.host != host_name():
+        return Unseen(f"submitted on host {job.request.host}, which cannot be seen from here")
     if _is_unknown(job):
         return Active()
     words = "its processes are gone and left no word: killed, job.sh too"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
-from persist_magic.payload import rebuild
+from persist_magic.payload import restore
 
 PROTOCOL = 5
 # Smaller buffers cost less inside the stream than as files of their own.
@@ -94,7 +94,7 @@ def reduce_view(array: Any, root: Any) -> tuple[Any, ...]:
     """How to save *array*, a view of *root*, as such."""
     place = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
     about = (place, array.shape, array.strides, array.dtype, array.flags.writeable)
-    return rebuild.view_of, (root, *about)
+    return restore.view_of, (root, *about)
 
 
 def reduce_array(array: Any) -> tuple[Any, ...] | None:
@@ -108,8 +108,8 @@ def reduce_array(array: Any) -> tuple[Any, ...] | None:
         if not dense.flags.c_contiguous:
             dense = dense.copy()
             dense.flags.writeable = array.flags.writeable
-        return rebuild.with_axes, (dense, axes)
-    return (rebuild.array_as, (array.view("i8"), array.dtype)) if kind in "mM" else None
+        return restore.with_axes, (dense, axes)
+    return (restore.array_as, (array.view("i8"), array.dtype)) if kind in "mM" else None
 
 
 def reduce_dtype(dtype: Any) -> Any:

@@ -31,6 +31,7 @@ class Failure:
     reason: str
     advice: str
     repr: str
+    disk_full: bool = False
 
 
 @dataclass(frozen=True)

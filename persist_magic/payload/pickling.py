@@ -7,7 +7,6 @@ not saved with it: the pickler only tells which names it met.
 from __future__ import annotations
 
 import _pickle
-import abc
 import functools
 import gc
 import io
@@ -17,7 +16,7 @@ from _pickle import PickleBuffer
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from persist_magic.payload import arrays, rebuild
+from persist_magic.payload import arrays, classes, rebuild, restore
 from persist_magic.payload.arrays import OUT_OF_BAND_FROM, PROTOCOL
 from persist_magic.payload.describe import attributes
 from persist_magic.payload.rebuild import NOTEBOOK
@@ -138,7 +137,7 @@ def _notebook_pickler() -> Any:
                 reduced = None if special is None else special(obj)
                 if reduced is None:
                     reduced = usual(obj)
-                elif reduced[0] in rebuild.ALWAYS_THERE:
+                elif reduced[0] in restore.ALWAYS_THERE:
                     self.named.add(id(obj))
                 if isinstance(reduced, tuple):
                     return reduced
@@ -171,13 +170,16 @@ def _notebook_pickler() -> Any:
             self.has_classes = True
             if not self._look_into_classes:
                 return rebuild.notebook_globals, ()
-            make, args, state, *_, setter = reduced
+            make, args, (state, _), *_ = reduced
+            first, rest = classes.methods_first(cls, state)
+            state = classes.Methods(cls, first), rest
+            setter: Any = rebuild.set_rest_of_class
             if make is cloudpickle._make_skeleton_class:
-                make, args, state = self._class(cls, args, state)
-                setter = rebuild.set_class_state
+                make, args = self._class(cls, args)
             else:
-                args, state = self._enum(cls, args, state)
-                setter = rebuild.set_enum_state
+                make, args, given = self._enum(cls, args)
+                state = *state, given
+                setter = rebuild.set_rest_of_enum
             definitions = self._common.definitions
             if id(cls) not in definitions:
                 definitions[id(cls)] = (cls, rebuild.definition_of(cls))
@@ -187,29 +189,25 @@ def _notebook_pickler() -> Any:
             args = (make, args, cls.__qualname__, definition, superseded)
             return rebuild.notebook_class, args, state, None, None, setter
 
-        def _class(self, cls: type, args: Any, state: Any) -> Any:
+        def _class(self, cls: type, args: Any) -> Any:
             metaclass, name, bases, attributes, *rest = args
-            make = cloudpickle._make_skeleton_class
             attributes = {**attributes, "__qualname__": cls.__qualname__}
-            # What `type` reads when it makes a class comes too late with the state.
-            for each in ("__slots__", "__orig_bases__"):
+            for each in classes.FOR_TYPE:
                 if each in vars(cls):
                     attributes[each] = vars(cls)[each]
-            if all(
-                each in _PLAIN_METACLASSES or each.__module__ == NOTEBOOK
-                for each in type.mro(metaclass)
-            ):
+            make = cloudpickle._make_skeleton_class
+            if classes.is_plain(metaclass):
                 make, bases = rebuild.new_class, cls.__bases__
-            kept = {k: v for k, v in state[0].items() if k not in ("__slots__", "__orig_bases__")}
-            return make, (metaclass, name, bases, attributes, *rest), (kept, state[1])
+            return make, (metaclass, name, bases, attributes, *rest)
 
-        def _enum(self, cls: Any, args: Any, state: Any) -> Any:
+        def _enum(self, cls: Any, args: Any) -> Any:
             bases, name, qualname, _, *rest = args
             # cloudpickle leaves out aliases, and what `__init__` or `__new__` gave to members.
-            members = {each: member.value for each, member in cls.__members__.items()}
-            given = {member.name: _given_to(member) for member in cls}
-            kept = {k: v for k, v in state[0].items() if k not in members}
-            return (bases, name, qualname, members, *rest), ((kept, state[1]), given)
+            members = {
+                each: classes.made_member(member) for each, member in cls.__members__.items()
+            }
+            given = {member.name: classes.given_to(member) for member in cls}
+            return rebuild.new_enum, (bases, name, qualname, members, *rest), given
 
         def _dynamic_function_reduce(self, function: types.FunctionType) -> Any:
             if (reduced := single_dispatch(function)) is not None:
@@ -236,19 +234,6 @@ def _notebook_pickler() -> Any:
     return NotebookPickler
 
 
-_PLAIN_METACLASSES = (abc.ABCMeta, type, object)
-
-
-def _given_to(member: Any) -> dict[str, Any]:
-    """The attributes of an enum member that are not the enum's own."""
-    own = {"__objclass__", "_sort_order_"}
-    return {
-        name: value
-        for name, value in vars(member).items()
-        if name not in own and not (name[0] == name[-1] == "_" and name[1:2] != "_")
-    }
-
-
 def _reduce(obj: Any) -> Any:
     return obj.__reduce_ex__(PROTOCOL)
 
@@ -261,7 +246,7 @@ def _made_of(obj: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     if cls.__module__ == "typing" and cls.__name__ == "TypeAliasType":
         make = functools.partial(cls, type_params=obj.__type_params__)
         return make, (obj.__name__, obj.__value__)
-    return rebuild.bare_instance, (cls, dict(attributes(obj)))
+    return restore.bare_instance, (cls, dict(attributes(obj)))
 
 
 class _Nowhere:

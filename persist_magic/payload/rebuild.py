@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import abc
 import contextlib
-import functools
+import enum
 import sys
 import types
 from _thread import allocate_lock
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeGuard
 
 from persist_magic.records import dataclass, field
 
@@ -156,14 +156,21 @@ def notebook_class(
 
 def find_class(namespace: dict[str, Any], qualname: str) -> type | None:
     """The notebook class *qualname* in *namespace*, if there is one."""
-    # A class that a function made may still have a name of its own.
-    first, *rest = qualname.rpartition("<locals>.")[2].split(".")
+    first, *rest = qualname.split(".")
+    if "<locals>" in rest:
+        # A class that a function or a decorator made has whatever name it was given.
+        made = [value for value in list(namespace.values()) if _is_class(value, qualname)]
+        return made[0] if len(made) == 1 else None
     found = namespace.get(first)
     for part in rest:
         found = vars(found).get(part) if isinstance(found, type) else None
-    if isinstance(found, type) and (found.__module__, found.__qualname__) == (NOTEBOOK, qualname):
-        return found
-    return None
+    return found if _is_class(found, qualname) else None
+
+
+def _is_class(value: object, qualname: str) -> TypeGuard[type]:
+    return isinstance(value, type) and (
+        (value.__module__, value.__qualname__) == (NOTEBOOK, qualname)
+    )
 
 
 def new_class(
@@ -221,27 +228,80 @@ def _without_hook(base: Any) -> classmethod[Any, Any, None]:
     return classmethod(__init_subclass__)
 
 
-def set_class_state(cls: type, state: tuple[dict[str, Any], dict[str, Any]]) -> type:
-    """Give a class that was just built its attributes; leave one that was here as it is."""
-    if id(cls) in _current().kept:
-        return cls
+def new_enum(
+    bases: tuple[Any, ...],
+    name: str,
+    qualname: str,
+    members: dict[str, tuple[Any, ...]],
+    module: str,
+    tracker: str,
+    extra: None,
+) -> type:
+    """An enum with its members, made without running what the notebook does to new members.
+
+    Of each member, aliases included, there is its value, and what is given to the type that it
+    is besides an enum member, if that is one like `int`.
+    """
     from cloudpickle import cloudpickle
 
-    cloudpickle._class_setstate(cls, state)
+    def __new__(cls: type, member: Any) -> Any:
+        while isinstance(member, tuple):
+            (member,) = member
+        value, base, arguments = members[member]
+        made = base.__new__(cls, *arguments)
+        made._value_ = value
+        return made
+
+    def __init__(self: object, member: Any) -> None: ...
+
+    # That nothing but this is run, and that the enum does not call itself impossible to pickle.
+    own = {"__new__": __new__, "__init__": __init__, "__reduce_ex__": enum.Enum.__reduce_ex__}
+    space: Any = type(bases[-1]).__prepare__(name, bases)
+    for key, value in [*own.items(), *((member, member) for member in members)]:
+        space[key] = value
+    with _unnoticed(bases):
+        made: Any = type(bases[-1]).__new__(type(bases[-1]), name, bases, space)
+    made.__module__, made.__qualname__ = module, qualname
+    # What the enum itself had of these comes with its state.
+    for key in (*own, "__new_member__", "_new_member_", "_use_args_"):
+        if key != "__new__" and key in vars(made):
+            type.__delattr__(made, key)
+    found: type = cloudpickle._lookup_class_or_track(tracker, made)
+    return found
+
+
+def set_class_state(cls: type, attributes: dict[str, Any]) -> type:
+    """Give a class that was just built its *attributes*; leave one that was here as it is."""
+    if id(cls) in _current().kept:
+        return cls
+    by_notebook = any(
+        base.__module__ == NOTEBOOK and "__setattr__" in vars(base) for base in type.mro(type(cls))
+    )
+    assign: Any = type.__setattr__ if by_notebook else setattr
+    subclasses = attributes.pop("_abc_impl", ())
+    for name, value in attributes.items():
+        assign(cls, name, value)
+    if "__firstlineno__" in attributes:
+        # Since 3.13 Python deletes it when the module of the class is set.
+        assign(cls, "__firstlineno__", attributes["__firstlineno__"])
+    for subclass in subclasses:
+        abc.ABCMeta.register(cls, subclass)  # type: ignore[arg-type]  # its metaclass is one
     return cls
 
 
-def set_enum_state(
-    cls: type,
-    state: tuple[tuple[dict[str, Any], dict[str, Any]], dict[str, dict[str, Any]]],
+def set_rest_of_class(cls: type, state: tuple[type, dict[str, Any]]) -> type:
+    """`set_class_state`, after the methods were set: what it holds may be instances of it."""
+    return set_class_state(cls, state[1])
+
+
+def set_rest_of_enum(
+    cls: Any, state: tuple[type, dict[str, Any], dict[str, dict[str, Any]]]
 ) -> type:
     """`set_class_state`, and the attributes that each member was given when it was made."""
-    of_class, of_members = state
     if id(cls) not in _current().kept:
-        set_class_state(cls, of_class)
-        for name, attributes in of_members.items():
-            cls.__members__[name].__dict__.update(attributes)  # type: ignore[attr-defined]  # an Enum
-    return cls
+        for name, attributes in state[2].items():
+            cls.__members__[name].__dict__.update(attributes)
+    return set_class_state(cls, state[1])
 
 
 def _forget(cls: type) -> None:
@@ -259,7 +319,7 @@ def definition_of(cls: type) -> str:
     return fingerprint(cls, follow_globals=False).digest
 
 
-# ---- other values
+# ---- values that have a name
 
 
 def notebook_singleton(name: str, make: Callable[..., Any], args: tuple[Any, ...]) -> Any:
@@ -271,83 +331,3 @@ def notebook_singleton(name: str, make: Callable[..., Any], args: tuple[Any, ...
         here, built = loading.namespace.get(name), eval("make(*args)", caller)
         loading.singletons[name] = here if type(here) is type(built) else built
     return loading.singletons[name]
-
-
-def bare_instance(cls: type, attributes: dict[str, Any]) -> Any:
-    """An instance of *cls* with *attributes*, made without asking *cls*."""
-    made: Any = object.__new__(cls)
-    for name, value in attributes.items():
-        object.__setattr__(made, name, value)
-    return made
-
-
-def lru_cached(parameters: dict[str, Any], function: Callable[..., Any]) -> Any:
-    """A `functools.lru_cache` of *function*, empty."""
-    return functools.lru_cache(**parameters)(function)
-
-
-def cached_property(function: Callable[[Any], Any], name: str | None) -> Any:
-    """A `functools.cached_property`, with a lock of its own where it has one."""
-    made = functools.cached_property(function)
-    made.attrname = name
-    return made
-
-
-def single_dispatch_method(function: Any, dispatcher: Any) -> Any:
-    """A `functools.singledispatchmethod` of *function*, with all that *dispatcher* knows."""
-    made: Any = functools.singledispatchmethod(function)
-    made.dispatcher = dispatcher
-    return made
-
-
-def single_dispatch(
-    function: Callable[..., Any], others: list[tuple[type, Callable[..., Any]]]
-) -> Any:
-    """A `functools.singledispatch` of *function* and *others*."""
-    made = functools.singledispatch(function)
-    for cls, other in others:
-        made.register(cls, other)
-    return made
-
-
-def shared_random() -> Any:
-    """The generator behind the functions of the module `random`."""
-    import random
-
-    return random._inst
-
-
-def shared_numpy_random() -> Any:
-    """The generator behind the functions of `numpy.random`."""
-    import numpy
-
-    return numpy.random.mtrand._rand
-
-
-def with_axes(array: Any, axes: list[int]) -> Any:
-    """The array of which *array* has the *axes* as its own, in order."""
-    return array.transpose(sorted(range(array.ndim), key=axes.__getitem__))
-
-
-def view_of(
-    root: Any,
-    place: int,
-    shape: tuple[int, ...],
-    strides: tuple[int, ...],
-    dtype: Any,
-    writeable: bool,
-) -> Any:
-    """An array that shows the memory of the array *root*, from the byte *place* on."""
-    flat = (root if root.flags.c_contiguous else root.T).reshape(-1).view("u1")
-    view = type(root)(shape, dtype, flat, place, strides)
-    if not writeable:
-        view.flags.writeable = False
-    return view
-
-
-ALWAYS_THERE = (shared_random, shared_numpy_random)
-
-
-def array_as(numbers: Any, dtype: Any) -> Any:
-    """The array *numbers*, read as elements of *dtype*."""
-    return numbers.view(dtype)

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from persist_magic.payload import arrays, rebuild
+from persist_magic.payload import arrays, restore
+from persist_magic.payload.describe import attributes
 
 Reducer = Callable[[Any], "tuple[Any, ...] | str | None"]
 
@@ -19,7 +20,7 @@ def _lru_cache(wrapper: Any) -> tuple[Any, ...] | None:
     # Pickle takes any wrapper for importable; one of the notebook would fail to load.
     if _is_importable(wrapper):
         return None
-    return rebuild.lru_cached, (wrapper.cache_parameters(), wrapper.__wrapped__)
+    return restore.lru_cached, (wrapper.cache_parameters(), wrapper.__wrapped__)
 
 
 def _is_importable(value: Any) -> bool:
@@ -31,7 +32,7 @@ def _is_importable(value: Any) -> bool:
 
 def _cached_property(value: Any) -> tuple[Any, ...]:
     # Until Python 3.11 it holds a lock.
-    return rebuild.cached_property, (value.func, value.attrname)
+    return restore.cached_property, (value.func, value.attrname)
 
 
 def single_dispatch(function: Any) -> tuple[Any, ...] | None:
@@ -39,11 +40,11 @@ def single_dispatch(function: Any) -> tuple[Any, ...] | None:
     if function.__globals__ is not functools.__dict__ or not hasattr(function, "_clear_cache"):
         return None
     first, *others = function.registry.items()
-    return rebuild.single_dispatch, (first[1], others)
+    return restore.single_dispatch, (first[1], others)
 
 
 def _single_dispatch_method(value: Any) -> tuple[Any, ...]:
-    return rebuild.single_dispatch_method, (value.func, value.dispatcher)
+    return restore.single_dispatch_method, (value.func, value.dispatcher)
 
 
 def _dataclass_sentinel(value: Any) -> str:
@@ -51,16 +52,27 @@ def _dataclass_sentinel(value: Any) -> str:
     return next(name for name, each in vars(sys.modules["dataclasses"]).items() if each is value)
 
 
+def _exception(error: BaseException) -> tuple[Any, ...] | None:
+    """How to save *error* if its class asks for other arguments than the exception then keeps."""
+    cls: Any = type(error)
+    built_in = next(base for base in cls.__mro__ if base.__module__ == "builtins")
+    if cls is built_in or cls.__reduce__ is not BaseException.__reduce__:
+        return None
+    if built_in.__basicsize__ != BaseException.__basicsize__:
+        return None
+    return restore.exception, (cls, error.args), dict(attributes(error))
+
+
 def _random(generator: Any) -> tuple[Any, ...] | None:
     # `choice` and `seed`, imported from `random`, work on one generator that the job has too.
     if generator is sys.modules["random"]._inst:
-        return rebuild.shared_random, ()
+        return restore.shared_random, ()
     return None
 
 
 def _numpy_random(generator: Any) -> tuple[Any, ...] | None:
     if generator is sys.modules["numpy"].random.mtrand._rand:
-        return rebuild.shared_numpy_random, ()
+        return restore.shared_numpy_random, ()
     return None
 
 
@@ -99,6 +111,7 @@ _EXACT: dict[str, Reducer] = {
     "random.Random": _random,
 }
 _FAMILIES: dict[str, Reducer] = {
+    "builtins.BaseException": _exception,
     "numpy.dtype": arrays.reduce_dtype,
     "pandas.Index": _pandas_index,
     "pandas.core.arrays._mixins.NDArrayBackedExtensionArray": _pandas_array,

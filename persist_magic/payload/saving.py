@@ -162,7 +162,9 @@ class _Writer:
         words = f"no space left on the disk for {size_words(group.pickled.size)}"
         for name in group.names:
             kind = str(self.dumped.about[name]["type"])
-            self.failures[name] = Failure(name, kind, words, "free space and run it again", "")
+            self.failures[name] = Failure(
+                name, kind, words, "free space and run it again", "", disk_full=True
+            )
 
     def finish(self) -> dict[str, Any]:
         """Write the manifest."""

@@ -265,7 +265,7 @@ class _Life:
             self.notes.append(words)
             return words
         for failure in manifest["failures"].values():
-            if "no space" in failure["reason"]:
+            if failure["disk_full"]:
                 return "the disk is full: not all results could be saved"
         return ""
 

@@ -149,11 +149,11 @@ class Stopping:
                 asked = now
                 self.why = "time limit"
                 os.kill(os.getpid(), signal.SIGTERM)
-            if asked and not self._out and now - asked > PATIENCE:
-                if self._lock.acquire(blocking=False):
-                    self.why = self.why or "signal"
-                    _thread.start_new_thread(self._beat_on, ())
-                    self._take_over()
+            late = asked and not self._out and now - asked > PATIENCE
+            if late and self._lock.acquire(blocking=False):
+                self.why = self.why or "signal"
+                _thread.start_new_thread(self._beat_on, ())
+                self._take_over()
                 return
 
     def _listen(self) -> bytes:
