@@ -265,6 +265,14 @@ def parse_size(given: str) -> int:
     return int(float(match[1]) * _UNITS[match[2].replace("K", "k")])
 
 
+def seconds(given: str) -> float:
+    """The seconds to wait that *given* means, for argparse."""
+    value = float(given)
+    if not value >= 0:
+        raise ValueError(given)
+    return value
+
+
 _AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 

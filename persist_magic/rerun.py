@@ -12,6 +12,7 @@ from persist_magic import facts, payload, records
 from persist_magic.blobs import BlobIndex, copy_file
 from persist_magic.errors import Damaged
 from persist_magic.jobdir import JobFacts, Request, attempt_directory
+from persist_magic.machine import host_name, user_name
 from persist_magic.managers import Manager
 from persist_magic.root import check_private
 from persist_magic.script import job_script
@@ -57,6 +58,8 @@ def rerun(
             manager=manager.name,
             options=manager.options,
             created=time.time(),
+            user=user_name(),
+            host=host_name(),
             python=surroundings.python,
             cwd=surroundings.cwd,
             surroundings=surroundings.to_json(),

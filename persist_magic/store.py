@@ -254,11 +254,13 @@ class Store:
 
     def _is_led_to(self, id: str, name: str) -> bool:
         """Whether *name* leads to the job *id*, or to one in whose place that was, and so on."""
+        seen: set[str] = set()
         now = self.names.leads_to(name)
-        while now is not None and now != id:
-            job = JobFacts.read(self.jobs / now)
+        while now is not None and now not in seen:
+            seen.add(now)
+            job = JobFacts.read(self.jobs / now) if self.has(now) else None
             now = job.request.replaces if job is not None else None
-        return now == id
+        return id in seen
 
     # ---- deletion
 

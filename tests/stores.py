@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from persist_magic.jobdir import Request
 from persist_magic.store import Store
 
 
@@ -18,7 +19,8 @@ def new_store(project: Path) -> Store:
 def publish(store: Store, name: str, replacing: str | None = None) -> str:
     """A job of no content called *name*; its id."""
     with store.new_job(name) as new:
-        (new.directory / "request.json").write_text("{}")
+        request = Request(0, new.id, name, "cell", "local", 0.0, "", "", "", replaces=replacing)
+        (new.directory / Request.FILE).write_bytes(request.encode())
         new.publish(replacing)
     return new.id
 

@@ -149,6 +149,23 @@ def test_what_dead_processes_left_is_swept_once_it_is_old(store: Store) -> None:
     assert kept in store.ids()
 
 
+def test_sweep_keeps_what_a_named_job_was_put_in_the_place_of(store: Store) -> None:
+    """Two submissions died one after the other, each in the place of the one before."""
+    chain = [publish(store, "train")]
+    for _ in range(3):
+        chain.append(publish(store, "train", replacing=chain[-1]))
+    astray = publish(store, "train", replacing=chain[-1])
+    store.names.release("train", astray, store.names.directory / "none")
+    (store.names.directory / "train").symlink_to(f"../jobs/{chain[-1]}")
+    for id in (*chain, astray):
+        (store.making / id).mkdir()
+        grow_old(store.making / id)
+    publish(store, "other")
+    assert files.listing(store.making) == frozenset()
+    assert set(chain) <= set(store.ids())
+    assert astray not in store.ids()
+
+
 # ---- deletion
 
 

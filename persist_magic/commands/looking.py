@@ -6,7 +6,7 @@ import argparse
 import fnmatch
 import time
 
-from persist_magic.arguments import argument
+from persist_magic.arguments import argument, seconds
 from persist_magic.commands.context import Command, Context
 from persist_magic.commands.tables import as_data, fact_table, info_line, job_table, output_table
 from persist_magic.errors import ManagerUnreachable, NotReady, UsageError
@@ -20,7 +20,7 @@ from persist_magic.views import Block, Code, Line, View
 
 NAME = argument("name", metavar="NAME", help="the job")
 NAMES = argument("names", nargs="+", metavar="NAME", help="jobs")
-TIMEOUT = argument("--timeout", type=float, metavar="S", help="wait at most S seconds")
+TIMEOUT = argument("--timeout", type=seconds, metavar="S", help="wait at most S seconds")
 # A wait that is over sooner than this needs no words.
 _PATIENCE = 1.0
 

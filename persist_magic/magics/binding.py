@@ -10,6 +10,7 @@ from typing import Any
 from persist_magic.commands.context import Context
 from persist_magic.commands.fetching import fetched, note_lines, state_lines
 from persist_magic.commands.tables import output_table
+from persist_magic.errors import UsageError
 from persist_magic.jobs import Job
 from persist_magic.magics.showing import replay, show
 from persist_magic.results import Results
@@ -30,6 +31,12 @@ def fetch_into(shell: Any, context: Context, options: argparse.Namespace) -> Any
     Exception
         What ended the job, or why nothing was bound.
     """
+
+    prefix = options.prefix
+    if prefix and not (prefix + "x").isidentifier():
+        raise UsageError(
+            f"--prefix {prefix}: no name of a variable begins so", "write letters, digits and _"
+        )
 
     def show_all(job: Job) -> None:
         replay(shell, job.replay(), with_result=False)
