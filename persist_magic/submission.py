@@ -91,6 +91,7 @@ class Plan:
     binds: list[str] = field(default_factory=list)
     out: list[str] | None = None
     shell: bool = False
+    state: Mapping[str, object] = field(default_factory=dict)  # of the process, sent along
     digest: Callable[[memoryview], str] = digest_of
     notices: list[str] = field(default_factory=list)
 

@@ -62,6 +62,11 @@ def doubled(data: bytearray) -> Buffer:
     return Buffer(bytes(data) * 2)
 
 
+def hold(data: bytes) -> None:
+    """Never come to an end."""
+    time.sleep(600)
+
+
 class Operations:
     """Counts the operations of this process that change the file system, and acts at one of them.
 
@@ -221,6 +226,8 @@ def checksum(function: Callable[..., Any], *, array: bool) -> int:
 
 def _main(given: dict[str, Any]) -> None:
     base = Path(given["base"])
+    from persist_magic import read_job
+
     # Everything that is imported on the way is imported in all children then.
     warm = train(zlib.crc32, base / "warm", array=given["array"])
     warm.fetch(60)
@@ -231,6 +238,9 @@ def _main(given: dict[str, Any]) -> None:
             copy_tree(Path(given["template"]), root)
         outcome = _one(given, number, root)
         if not outcome.what:
+            if given["mode"] == "interrupt":
+                # Nothing came in between this time.
+                read_job("train", root).cancel(force=True)
             return
         print(json.dumps(asdict(outcome)), flush=True)
 
@@ -267,10 +277,12 @@ def _work(given: dict[str, Any], moment: int, root: Path, writer: int) -> None:
         if given["mode"] == "full":
             if number >= moment and what.startswith(_NEEDS_SPACE):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        elif given["mode"] == "interrupt":
+            # Who is impatient goes on pressing it.
+            if number >= moment:
+                os.kill(os.getpid(), signal.SIGINT)
         elif number == moment:
-            if given["mode"] == "kill":
-                die()
-            os.kill(os.getpid(), signal.SIGINT)
+            die()
         if what.startswith("subprocess.Popen"):
             started = True
 
@@ -285,7 +297,8 @@ def _work(given: dict[str, Any], moment: int, root: Path, writer: int) -> None:
         if given["work"] == "delete":
             read_job("train", root).cleanup()
         else:
-            train(zlib.crc32, root, array=given["array"], replace=given["replace"])
+            function = hold if interrupts else zlib.crc32
+            train(function, root, array=given["array"], replace=given["replace"])
         end = "done"
     except KeyboardInterrupt:
         end = "interrupted"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
 import pytest
 
 from crashing import DATA, KILL_AT, Buffer, Outcome, checksum, doubled, outcomes, train
@@ -151,21 +153,48 @@ def test_killed_deletion_leaves_the_whole_job_or_none(case: Case, tmp_path: Path
 
 
 @pytest.mark.parametrize("case", ["array", "replace"], indirect=True)
-@pytest.mark.parametrize("mode", ["interrupt", "full"])
-def test_submission_that_is_stopped_leaves_nothing(mode: str, case: Case, tmp_path: Path) -> None:
-    for end in case.ends("submit", mode, tmp_path / "roots"):
+def test_submission_on_a_full_disk_leaves_nothing(case: Case, tmp_path: Path) -> None:
+    for end in case.ends("submit", "full", tmp_path / "roots"):
         root = Path(end.root)
         job = newest(root)
         if case.old_is_intact(job):
-            assert end.end == {"interrupt": "interrupted", "full": "full"}[mode], end.what
+            assert end.end == "full", end.what
             assert files.listing(root / "making") == frozenset(), end.what
         else:
-            # It was too late: the job had been submitted.
-            assert end.started, end.what
-            assert end.end == {"interrupt": "interrupted", "full": "done"}[mode], end.what
+            # It became full when all had been written.
+            assert (end.end, end.started) == ("done", True), end.what
             assert job is not None, end.what
             assert job.fetch(60) == checksum(zlib.crc32, array=case.array), end.what
         check_others(root)
+
+
+@pytest.mark.parametrize("case", ["array", "replace"], indirect=True)
+def test_interrupted_submission_leaves_nothing(case: Case, tmp_path: Path) -> None:
+    for end in case.ends("submit", "interrupt", tmp_path / "roots"):
+        root = Path(end.root)
+        assert end.end == "interrupted", end.what
+        job = newest(root)
+        if not case.old_is_intact(job):
+            # It was too late: the job had been submitted.
+            assert end.started, end.what
+            assert job is not None, end.what
+            assert job.facts().submitted is not None, end.what
+            job.cleanup(force=True)
+        assert files.listing(root / "making") == frozenset(), end.what
+        if end.started:
+            assert running_in(root) == [], end.what
+        check_others(root)
+
+
+def running_in(root: Path) -> list[str]:
+    found = []
+    for process in psutil.process_iter():
+        # It may end at any moment, or be another user's.
+        with contextlib.suppress(psutil.Error):
+            command = " ".join(process.cmdline())
+            if str(root) in command:
+                found.append(command)
+    return found
 
 
 def exit_code(job: Job) -> int:

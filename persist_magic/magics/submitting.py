@@ -19,8 +19,11 @@ from persist_magic.jobs import Job
 from persist_magic.managers import new_warnings
 from persist_magic.payload import size_words
 from persist_magic.runner.cell import file_name
+from persist_magic.runner.outputs import STATE
+from persist_magic.state import describe_state, take_state
+from persist_magic.state.seeding import seeded
 from persist_magic.submission import Digests, Plan, Surroundings, follow_names, plan_inputs
-from persist_magic.views import Block, Code, Line, View
+from persist_magic.views import Block, Code, Line, Table, View
 
 # Names that every IPython namespace has; a cell that reads them means its own.
 _OF_IPYTHON = frozenset({"In", "Out", "get_ipython", "exit", "quit", "_ih", "_oh", "_dh"})
@@ -47,7 +50,9 @@ def plan_of(shell: Any, context: Context, options: argparse.Namespace, cell: str
     digest = Digests()
     # With an explicit --in nothing else goes, whatever the functions among them use.
     barred = skip if options.inputs is None else skip | shell.user_ns.keys()
-    dump, inputs = plan_inputs(wanted, shell.user_ns, frozenset(barred), digest)
+    state = take_state(shell, seeded(shell.user_ns.get("In", ())))
+    extra = {STATE: state} if state else None
+    dump, inputs = plan_inputs(wanted, shell.user_ns, frozenset(barred), digest, extra=extra)
     return Plan(
         name=options.name,
         kind="cell",
@@ -60,6 +65,7 @@ def plan_of(shell: Any, context: Context, options: argparse.Namespace, cell: str
         binds=sorted(names.binds),
         out=None if options.out is None else names_in(options.out, "--out"),
         shell=True,
+        state=state,
         digest=digest,
         notices=notices,
     )
@@ -154,6 +160,8 @@ def dry_run(plan: Plan, context: Context) -> View:
         blocks.append(Line(f"a job named {plan.name!r} exists already", "quiet"))
     about = {name: {**entry, "role": entry["why"]} for name, entry in plan.inputs.items()}
     blocks.append(output_table(about, "variable") or Line("no variables would be sent", "quiet"))
+    if plan.state:
+        blocks.append(Table(("setting sent along", "what"), describe_state(plan.state)))
     for name, failure in plan.dump.failures.items():
         blocks.append(Line(f"{name!r} cannot be sent: {failure.reason}; {failure.advice}", "bad"))
     blocks.extend(Line(notice, "quiet") for notice in plan.notices)

@@ -70,6 +70,9 @@ class ZMQInteractiveShell(InteractiveShell):
     def init_environment(self) -> None:
         """The environment came with the job."""
 
+    def init_deprecation_warnings(self) -> None:
+        """The filters of warnings are those of the notebook."""
+
     def enable_gui(self, gui: Any = None) -> None:
         """There is no window system to join; `%matplotlib inline` asks all the same."""
 

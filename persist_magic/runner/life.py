@@ -18,9 +18,9 @@ from persist_magic.machine import ProcessId
 from persist_magic.runner import partial
 from persist_magic.runner.cell import file_name, run_cell
 from persist_magic.runner.failure import cut_down, describe
-from persist_magic.runner.imports import module_path
+from persist_magic.runner.imports import after_import, module_path
 from persist_magic.runner.journal import Journal
-from persist_magic.runner.outputs import CALL, ERROR, VALUE, Before, save_outputs
+from persist_magic.runner.outputs import CALL, ERROR, STATE, VALUE, Before, save_outputs
 from persist_magic.runner.shell import LazyShell
 from persist_magic.runner.stopping import JobTerminated, Stopping
 from persist_magic.runner.streams import flush, open_streams
@@ -137,9 +137,17 @@ class _Life:
         for name, failure in loaded.failures.items():
             raise PersistError(f"input {name}: {failure.message}", failure.hint)
         call = loaded.values.pop(CALL, None)
+        if state := loaded.values.pop(STATE, None):
+            self._give_state(state)
         self.namespace.update(loaded.values)
         self.before = Before(self.namespace, self.request.inputs)
         return call
+
+    def _give_state(self, state: dict[str, object]) -> None:
+        from persist_magic.state import give_state
+
+        give_state(state, lambda module, then: after_import(module, lambda _: then()))
+        self.shell.state = state
 
     def _run(self, call: Any) -> Any:
         if self.request.kind == "function":

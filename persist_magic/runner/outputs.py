@@ -14,6 +14,7 @@ from persist_magic.blobs import BlobIndex
 VALUE = "<value>"
 ERROR = "<error>"
 CALL = "<call>"
+STATE = "<state>"
 _TRIES = 20
 
 

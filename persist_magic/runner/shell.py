@@ -32,6 +32,7 @@ class LazyShell:
         self._making = False
         self._offered = False
         self.shell: Any = None
+        self.state: dict[str, object] = {}  # what the notebook's cells had set in theirs
         self.proxy = _Proxy(self.made)
 
     def install(self) -> None:
@@ -66,11 +67,15 @@ class LazyShell:
                 namespace.pop(name, None)
             namespace.update(kept)
             self.shell = shell
+            if self.state:
+                from persist_magic.state import give_shell_state
+
+                give_shell_state(self.state, shell)
         return self.shell
 
     def result(self, value: Any) -> None:
         """Note *value* in the journal, as a notebook shows the value of a cell."""
-        if self.shell is None and _shown_as_repr(value):
+        if self.shell is None and not self.state and _shown_as_repr(value):
             self._journal.display("result", {"text/plain": repr(value)})
         elif self._offered:
             data, metadata = self.made().display_formatter.format(value)
