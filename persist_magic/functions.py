@@ -12,8 +12,9 @@ from persist_magic.errors import UsageError
 from persist_magic.jobs import Job, current_store
 from persist_magic.managers import Manager, make_manager, new_warnings
 from persist_magic.payload.rebuild import main_namespace
+from persist_magic.planning import Digests, Plan, Surroundings, follow_names, plan_inputs
 from persist_magic.runner.outputs import CALL
-from persist_magic.submission import Digests, Plan, Surroundings, follow_names, plan_inputs, submit
+from persist_magic.submission import submit
 
 
 @overload

@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
 
 
 @contextlib.contextmanager
-def uninterrupted() -> Iterator[Callable[[], bool]]:
-    """Put Ctrl-C off until the block has ended; gives what tells whether it came meanwhile."""
+def uninterrupted() -> Iterator[None]:
+    """Put Ctrl-C off until the block has ended; an error of the block outranks it."""
     before = signal.getsignal(signal.SIGINT)
     # Other threads never see it. One that is ignored, or ends the process, stays so.
     if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield lambda: False
+        yield
         return
     came: list[FrameType | None] = []
 
@@ -24,7 +24,7 @@ def uninterrupted() -> Iterator[Callable[[], bool]]:
 
     signal.signal(signal.SIGINT, later)
     try:
-        yield lambda: bool(came)
+        yield
     finally:
         signal.signal(signal.SIGINT, before)
     if came:

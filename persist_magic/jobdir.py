@@ -96,6 +96,7 @@ class Request(Fact):
     out: list[str] | None = None  # --out; None: what the cell binds and changes
     binds: list[str] = field(default_factory=list)  # names that the cell binds
     inputs: dict[str, Any] = field(default_factory=dict)  # name -> type, bytes, why, fingerprint
+    state: dict[str, str] = field(default_factory=dict)  # setting of the process -> fingerprint
     versions: dict[str, str] = field(default_factory=dict)  # of the packages that are imported
     time_limit: float | None = None  # seconds
     shell: bool = False  # whether the cell ran under IPython here

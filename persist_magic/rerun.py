@@ -14,10 +14,11 @@ from persist_magic.errors import Damaged
 from persist_magic.jobdir import JobFacts, Request, attempt_directory
 from persist_magic.machine import host_name, user_name
 from persist_magic.managers import Manager
+from persist_magic.planning import OVERTIME, Surroundings
 from persist_magic.root import check_private
 from persist_magic.script import job_script
 from persist_magic.store import NewJob, Store
-from persist_magic.submission import OVERTIME, Surroundings, launch
+from persist_magic.submission import launch
 
 
 def rerun(

@@ -13,7 +13,8 @@ from persist_magic.capture import names_of_cell
 from persist_magic.jobdir import Attempt, latest_attempt
 from persist_magic.jobs import Job, current_store
 from persist_magic.managers.process import ProcessManager
-from persist_magic.submission import Digests, Plan, Surroundings, plan_inputs, submit
+from persist_magic.planning import Digests, Plan, Surroundings, plan_inputs
+from persist_magic.submission import submit
 from waiting import wait_until
 
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from jobcells import attempt_of, job_sh_of, run, runner_of, start, wait_for
-from persist_magic import JobStatus, read_job, submission
+from persist_magic import JobStatus, planning, read_job
 from persist_magic.errors import JobCancelled, JobFailed
 from persist_magic.jobs import Job
 from persist_magic.managers import process
@@ -362,7 +362,7 @@ def test_cell_that_holds_the_interpreter_is_killed_when_cancelled(
 def test_cell_that_holds_the_interpreter_is_killed_after_its_time(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(submission, "OVERTIME", 0.5)
+    monkeypatch.setattr(planning, "OVERTIME", 0.5)
     job = start(HOLDS_ALL, time=1.0)
     assert job.wait(30) is JobStatus.FAILED
     words = "timed out after 1.0 s; it did not stop when asked and was killed"
@@ -373,7 +373,7 @@ def test_cell_that_holds_the_interpreter_is_killed_after_its_time(
 def test_overtime_waits_for_a_runner_that_is_saving(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(submission, "OVERTIME", 0.1)
+    monkeypatch.setattr(planning, "OVERTIME", 0.1)
     source = SLOW_TO_SAVE.format(bound="slow = Slow()") + "time.sleep(300)"
     job = start(source, time=0.5)
     wait_for(root / "running")

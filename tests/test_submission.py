@@ -33,10 +33,10 @@ from persist_magic.jobdir import JobFacts, Request, Submitted
 from persist_magic.machine import ProcessId
 from persist_magic.managers.process import ProcessManager
 from persist_magic.observe import observe, status_of
+from persist_magic.planning import Digests
 from persist_magic.rerun import rerun
 from persist_magic.status import Active, Report
 from persist_magic.store import Store
-from persist_magic.submission import Digests
 from waiting import wait_until
 
 
@@ -243,6 +243,26 @@ def test_submitted_job_is_on_the_disk(root: Path, monkeypatch: pytest.MonkeyPatc
 
 
 # ---- Ctrl-C
+
+
+def test_ctrl_c_while_the_manager_takes_the_job_ends_it_again(root: Path) -> None:
+    handles: list[dict[str, Any]] = []
+
+    class Interrupted(ProcessManager):
+        """Ctrl-C comes when the job has been started, and nobody knows its pid yet."""
+
+        def submit(self, job: Path, request: Request) -> dict[str, Any]:
+            handle = super().submit(job, request)
+            signal.raise_signal(signal.SIGINT)
+            handles.append(handle)
+            return handle
+
+    with pytest.raises(KeyboardInterrupt):
+        persist(time.sleep, "train", Interrupted(), args=(600,))
+    is_clean(root)
+    who = ProcessId.from_json(handles[0])
+    assert who is not None
+    assert not who.is_alive()
 
 
 # Submits 64 MB again and again, and is interrupted a little later each time, until it is too late.

@@ -12,7 +12,7 @@ from persist_magic.jobdir import JobFacts
 from persist_magic.payload import size_words
 from persist_magic.root import display_path
 from persist_magic.runner.outputs import VALUE
-from persist_magic.status import JobStatus, duration
+from persist_magic.status import JobStatus, ago, duration
 from persist_magic.views import Line, Table
 
 TONES = {
@@ -29,15 +29,6 @@ TONES = {
 def info_line(info: JobInfo) -> Line:
     """A job in one line."""
     return Line(str(info), TONES[info.status])
-
-
-def ago(then: float) -> str:
-    """How long ago *then* was, coarsely."""
-    seconds = max(0.0, time.time() - then)
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit} ago"
-    return "just now" if seconds < 5 else f"{int(seconds)} s ago"
 
 
 def clock(then: float) -> str:

@@ -22,13 +22,14 @@ from persist_magic.arguments import (
     split,
     split_at_dashes,
 )
+from persist_magic.attaching import same_job
 from persist_magic.commands import COMMANDS, FETCH, Command, Context
 from persist_magic.errors import UsageError
 from persist_magic.jobs import Job
 from persist_magic.magics.binding import fetch_into
 from persist_magic.magics.completing import matcher
 from persist_magic.magics.showing import progress_of, show
-from persist_magic.magics.submitting import confirm, dry_run, plan_of, report
+from persist_magic.magics.submitting import attached, confirm, dry_run, plan_of, report
 from persist_magic.names import check_name
 from persist_magic.root import find_root
 from persist_magic.store import Store
@@ -125,10 +126,14 @@ class PersistMagics(Magics):
         plan = plan_of(self._shell, context, options, cell)
         if options.dry_run:
             return dry_run(plan, context)
-        confirm(plan, self.max_input)
-        directory = submit(self.store, plan, replace=options.replace, force=options.force)
+        if same := same_job(self.store, plan, replace=options.replace):
+            view = attached(options.name, same[1])
+        else:
+            confirm(plan, self.max_input)
+            directory = submit(self.store, plan, replace=options.replace, force=options.force)
+            view = report(Job(self.store, directory), plan)
         if not options.quiet:
-            show(report(Job(self.store, directory), plan))
+            show(view)
         return self.fetch(options) if options.wait else None
 
     # What `%%persist?` shows.

@@ -18,11 +18,11 @@ from persist_magic.errors import UsageError
 from persist_magic.jobs import Job
 from persist_magic.managers import new_warnings
 from persist_magic.payload import size_words
+from persist_magic.planning import Digests, Plan, Surroundings, follow_names, plan_inputs
 from persist_magic.runner.cell import file_name
 from persist_magic.runner.outputs import STATE
 from persist_magic.state import describe_state, take_state
 from persist_magic.state.seeding import seeded
-from persist_magic.submission import Digests, Plan, Surroundings, follow_names, plan_inputs
 from persist_magic.views import Block, Code, Line, Table, View
 
 # Names that every IPython namespace has; a cell that reads them means its own.
@@ -178,6 +178,12 @@ def report(job: Job, plan: Plan) -> View:
     blocks: list[Block] = [Line(f"{words}; %persist_fetch {job.name}")]
     blocks.extend(Line(notice, "quiet") for notice in plan.notices)
     return View(blocks, {"name": job.name, "id": job.id})
+
+
+def attached(name: str, state: str) -> View:
+    """That the same job is there already, so that none was made."""
+    words = f"job {name!r} is the same and {state}: attached; %persist_fetch {name}"
+    return View([Line(words)], {"name": name})
 
 
 class CellSyntaxError(Exception):
