@@ -48,10 +48,15 @@ def same_job(store: Store, plan: Plan, *, replace: bool = False) -> tuple[Path, 
     if found:
         more = f"\n    and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         words = "\n  ".join(found[:_SHOWN])
-        raise NameTaken(
-            f"a job named {name!r} exists already and differs:\n  {words}{more}",
-            f"--replace runs it anew in its place; %persist_fetch {name} brings what it computed",
-        )
+        if isinstance(status, Queued | Running):
+            state = f"exists already, is {status.kind} and differs"
+            way_out = f"--replace --force cancels it first; %persist_fetch {name} waits for it"
+        else:
+            state = "exists already and differs"
+            way_out = (
+                f"--replace runs it anew in its place; %persist_fetch {name} brings its results"
+            )
+        raise NameTaken(f"a job named {name!r} {state}:\n  {words}{more}", way_out)
     raise NameTaken(
         f"this same job {name!r} is {status.kind}: {status.reason}",
         f"%persist_rerun {name} runs it again; so does --replace",

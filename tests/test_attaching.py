@@ -70,6 +70,9 @@ def test_running_job_is_attached_to(k: Kernel) -> None:
     cell = "%%persist slow\nimport os, time\nwhile not os.path.exists('go'):\n    time.sleep(0.01)"
     assert "started" in k.run(cell).text
     assert "attached" in k.run(cell).text
+    other = k.run("%%persist slow\n1").message
+    assert "is RUNNING and differs" in other or "is QUEUED and differs" in other
+    assert "--replace --force cancels it first" in other
     k.run("open('go', 'w').close()")
     assert not k.run("%persist_fetch slow").error
 

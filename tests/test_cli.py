@@ -102,7 +102,10 @@ def test_console_script_is_the_same_program(project: Path) -> None:
         (["fetch", "good", "--partal"], "--partal\ndid you mean --partial? persist fetch --help"),
         (["fetch", "god"], "persist: no job named 'god'"),
         (["fetch", "god"], "did you mean 'good'? persist list shows all 3."),
-        (["wait", "good", "--timeout", "soon"], "argument --timeout: invalid seconds value: 'soon'"),
+        (
+            ["wait", "good", "--timeout", "soon"],
+            "argument --timeout: invalid seconds value: 'soon'",
+        ),
         (["cancel", "good", "--", "--x"], "'-- --x' means nothing here\nleave it out"),
         (["list", "--watch", "--json"], "--json shows one look"),
         (["cleanup"], "cleanup of what?\ngive names, patterns like 'try*', or --older-than 30d"),

@@ -79,16 +79,6 @@ MESSAGES = [
     ),
     ("%persist_log zzz", "JobNotFound: no job named 'zzz' in …", "%persist_list shows all 7"),
     (
-        "%%persist train\n2",
-        "NameTaken: a job named 'train' exists already",
-        "%persist_fetch train brings its results; --replace runs it anew; or choose another name",
-    ),
-    (
-        "%%persist running\n2",
-        "StillRunning: a job named 'running' exists already and is running",
-        "%persist_fetch running waits for it; or choose another name",
-    ),
-    (
         "%%persist running --replace\n2",
         "StillRunning: a job named 'running' exists already and is running",
         "%persist_fetch running waits for it; add --force to cancel it first",
