@@ -180,6 +180,13 @@ PERSIST_ARGUMENTS: tuple[Argument, ...] = (
     argument("--also", action="append", metavar="NAMES", default=[], help="send these too"),
     argument("--skip", action="append", metavar="NAMES", default=[], help="do not send these"),
     argument(
+        "--skip-code",
+        action="append",
+        metavar="MODULES",
+        default=[],
+        help="do not copy these modules of yours: the job imports them as they are then",
+    ),
+    argument(
         "-o",
         "--out",
         action="append",

@@ -75,6 +75,7 @@ def asked(plan: Plan) -> Asked:
         cwd=plan.surroundings.cwd,
         env=plan.surroundings.env,
         setup=plan.surroundings.setup,
+        local_code=plan.local_code,
         state=plan.state_prints,
         binds=frozenset(plan.binds),
     )

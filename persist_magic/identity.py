@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from persist_magic import localcode
 from persist_magic.jobdir import Request
 
 
@@ -23,6 +24,7 @@ class Asked:
     cwd: str
     env: Mapping[str, str]
     setup: list[str]
+    local_code: Mapping[str, str]  # file of the notebook's own modules -> digest
     state: Mapping[str, str]  # setting of the process -> fingerprint
     binds: frozenset[str] = frozenset()
 
@@ -40,6 +42,7 @@ class Asked:
             cwd=request.cwd,
             env=dict(around.get("env") or {}),
             setup=list(around.get("setup") or []),
+            local_code=request.local_code,
             state=request.state,
             binds=frozenset(request.binds),
         )
@@ -53,6 +56,7 @@ def differences(then: Asked, now: Asked) -> list[str]:
     if then.source != now.source:
         found.append(_source_words(then.source, now.source))
     found += _input_words(then, now)
+    found += localcode.differences(then.local_code, now.local_code)
     if then.out != now.out:
         found.append(f"--out was {_names(then.out)}, is {_names(now.out)}")
     if (then.python, then.python_version) != (now.python, now.python_version):

@@ -97,6 +97,8 @@ class Request(Fact):
     binds: list[str] = field(default_factory=list)  # names that the cell binds
     inputs: dict[str, Any] = field(default_factory=dict)  # name -> type, bytes, why, fingerprint
     state: dict[str, str] = field(default_factory=dict)  # setting of the process -> fingerprint
+    local_code: dict[str, str] = field(default_factory=dict)  # copied file -> its digest
+    origins: dict[str, str] = field(default_factory=dict)  # copied single file -> where it was
     versions: dict[str, str] = field(default_factory=dict)  # of the packages that are imported
     time_limit: float | None = None  # seconds
     shell: bool = False  # whether the cell ran under IPython here

@@ -16,6 +16,7 @@ from persist_magic.blobs import digest_of
 from persist_magic.capture import follow
 from persist_magic.errors import CannotSave, UsageError
 from persist_magic.fingerprint import fingerprint
+from persist_magic.localcode import CodeFile
 from persist_magic.managers import Manager
 from persist_magic.runner.outputs import CALL
 from persist_magic.script import job_script
@@ -73,6 +74,8 @@ class Plan:
     out: list[str] | None = None
     shell: bool = False
     state: Mapping[str, object] = field(default_factory=dict)  # of the process, sent along
+    code_files: list[CodeFile] = field(default_factory=list)  # of the notebook's own modules
+    local_code: dict[str, str] = field(default_factory=dict)  # their digests
     digest: Callable[[memoryview], str] = digest_of
     notices: list[str] = field(default_factory=list)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from persist_magic.machine import host_name, user_name
 from persist_magic.managers import Manager
 from persist_magic.planning import OVERTIME, Surroundings
 from persist_magic.root import check_private
+from persist_magic.runner.snapshot import CODE
 from persist_magic.script import job_script
 from persist_magic.store import NewJob, Store
 from persist_magic.submission import launch
@@ -115,7 +117,9 @@ def _copy_inputs(old: JobFacts, target: Path, index: BlobIndex, durable: bool) -
     source = old.directory / "inputs"
     facts.make_directory(target)
     present = facts.listing(source)
-    if not present and not old.request.inputs and old.request.kind == "cell":
+    if CODE in present:
+        shutil.copytree(source / CODE, target / CODE)
+    if not present - {CODE} and not old.request.inputs and old.request.kind == "cell":
         return
     held, linked = source / payload.BLOBS, target / payload.BLOBS
     facts.make_directory(linked)

@@ -16,7 +16,7 @@ from typing import Any
 
 from persist_magic import facts, payload, records
 from persist_magic.ending import end
-from persist_magic.errors import StillRunning, UsageError
+from persist_magic.errors import PersistError, StillRunning, UsageError
 from persist_magic.interrupts import uninterrupted
 from persist_magic.jobdir import (
     LAYOUT,
@@ -25,11 +25,13 @@ from persist_magic.jobdir import (
     Submitted,
     attempt_directory,
 )
+from persist_magic.localcode import copy_code, differences
 from persist_magic.machine import host_name, user_name
 from persist_magic.managers import Manager
 from persist_magic.names import check_name, taken
 from persist_magic.observe import status_of
 from persist_magic.planning import Plan
+from persist_magic.runner.snapshot import CODE
 from persist_magic.status import JobStatus
 from persist_magic.store import NewJob, Store
 
@@ -154,6 +156,8 @@ def _request(plan: Plan, new: NewJob, replacing: str | None) -> Request:
         binds=plan.binds,
         inputs=plan.inputs,
         state=plan.state_prints,
+        local_code=plan.local_code,
+        origins={f.path: str(f.source) for f in plan.code_files if "/" not in f.path},
         versions=_versions(plan),
         time_limit=plan.time_limit,
         shell=plan.shell,
@@ -184,6 +188,12 @@ def _fill(new: NewJob, plan: Plan, request: Request) -> None:
     durable = plan.manager.name != "local"
     if plan.dump.groups:
         payload.write(plan.dump, inputs, new.store.blobs, durable=durable, digest=plan.digest)
+    if plan.code_files:
+        copied = copy_code(plan.code_files, inputs / CODE, durable=durable)
+        if differences(plan.local_code, copied):
+            raise PersistError(
+                "the notebook's own modules changed while they were copied", "submit it again"
+            )
     if plan.kind == "cell":
         facts.write_new(new.directory / "cell.py", plan.source.encode(), sync=durable)
         if plan.code != plan.source:

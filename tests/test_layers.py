@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parents[1] / NAME
 ORDER = (
     *("errors",),
     *("records", "facts", "machine", "processes", "interrupts", "blobs", "names", "root"),
-    *("jobdir", "capture", "state", "fingerprint", "payload"),
+    *("jobdir", "capture", "state", "fingerprint", "payload", "localcode"),
     *("status", "store", "script", "replay"),
     *("runner",),
     *("managers",),

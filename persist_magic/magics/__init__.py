@@ -53,6 +53,7 @@ class PersistMagics(Magics):
     root = Unicode(help="Where jobs live; default: .persist here or above.").tag(config=True)
     manager = Unicode(help="Who runs jobs when nothing is said.").tag(config=True)
     refresh = Float(help="Seconds between looks at jobs.").tag(config=True)
+    max_code = Unicode("100M", help="Larger modules of one's own are not copied.").tag(config=True)
     max_input = Unicode(help="Larger inputs ask for confirmation: 500M, 4G.").tag(config=True)
 
     def __init__(self, shell: Any) -> None:
@@ -123,7 +124,7 @@ class PersistMagics(Magics):
         options = parse_persist(line, _PERSIST)
         check_name(options.name)
         context = self.context()
-        plan = plan_of(self._shell, context, options, cell)
+        plan = plan_of(self._shell, context, options, cell, self.max_code)
         if options.dry_run:
             return dry_run(plan, context)
         if same := same_job(self.store, plan, replace=options.replace):

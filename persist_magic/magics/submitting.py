@@ -16,6 +16,14 @@ from persist_magic.commands.context import Context
 from persist_magic.commands.tables import manager_words, output_table
 from persist_magic.errors import UsageError
 from persist_magic.jobs import Job
+from persist_magic.localcode import (
+    CodeFile,
+    check_size,
+    code_digest,
+    files_of,
+    imports_of,
+    local_modules,
+)
 from persist_magic.managers import new_warnings
 from persist_magic.payload import size_words
 from persist_magic.planning import Digests, Plan, Surroundings, follow_names, plan_inputs
@@ -29,7 +37,9 @@ from persist_magic.views import Block, Code, Line, Table, View
 _OF_IPYTHON = frozenset({"In", "Out", "get_ipython", "exit", "quit", "_ih", "_oh", "_dh"})
 
 
-def plan_of(shell: Any, context: Context, options: argparse.Namespace, cell: str) -> Plan:
+def plan_of(
+    shell: Any, context: Context, options: argparse.Namespace, cell: str, max_code: str
+) -> Plan:
     """The job that *options* ask for, its inputs pickled in memory; nothing is made.
 
     Raises
@@ -53,6 +63,7 @@ def plan_of(shell: Any, context: Context, options: argparse.Namespace, cell: str
     state = take_state(shell, seeded(shell.user_ns.get("In", ())))
     extra = {STATE: state} if state else None
     dump, inputs = plan_inputs(wanted, shell.user_ns, frozenset(barred), digest, extra=extra)
+    files = _code_files(options, code, max_code)
     return Plan(
         name=options.name,
         kind="cell",
@@ -66,9 +77,20 @@ def plan_of(shell: Any, context: Context, options: argparse.Namespace, cell: str
         out=None if options.out is None else names_in(options.out, "--out"),
         shell=True,
         state=state,
+        code_files=files,
+        local_code=code_digest(files),
         digest=digest,
         notices=notices,
     )
+
+
+def _code_files(options: argparse.Namespace, code: str, max_code: str) -> list[CodeFile]:
+    """The files of the notebook's own modules, which the job uses as they are now."""
+    left_out = names_in(options.skip_code, "--skip-code")
+    modules = local_modules(imports_of(code))
+    files = files_of(module for name, module in modules.items() if name not in left_out)
+    check_size(files, parse_size(max_code))
+    return files
 
 
 def _analyse(shell: Any, code: str, name: str) -> CellNames:
@@ -160,6 +182,10 @@ def dry_run(plan: Plan, context: Context) -> View:
         blocks.append(Line(f"a job named {plan.name!r} exists already", "quiet"))
     about = {name: {**entry, "role": entry["why"]} for name, entry in plan.inputs.items()}
     blocks.append(output_table(about, "variable") or Line("no variables would be sent", "quiet"))
+    if plan.code_files:
+        own = sorted({f.path.partition("/")[0] for f in plan.code_files})
+        size = size_words(sum(f.size for f in plan.code_files))
+        blocks.append(Line(f"copied with it ({size}): {', '.join(own)}"))
     if plan.state:
         blocks.append(Table(("setting sent along", "what"), describe_state(plan.state)))
     for name, failure in plan.dump.failures.items():

@@ -15,7 +15,7 @@ from persist_magic.blobs import BlobIndex
 from persist_magic.errors import PersistError
 from persist_magic.jobdir import Cancelled, Finished, Request, Started, write_heartbeat
 from persist_magic.machine import ProcessId
-from persist_magic.runner import partial
+from persist_magic.runner import partial, snapshot
 from persist_magic.runner.cell import file_name, run_cell
 from persist_magic.runner.failure import cut_down, describe
 from persist_magic.runner.imports import after_import, module_path
@@ -86,6 +86,12 @@ class _Life:
         open_streams(self.journal.mark)
         self.path = module_path(self.request.sys_path, self.request.cwd)
         sys.path[:] = self.path
+        if self.request.local_code:
+            names = {path.partition("/")[0].partition(".")[0] for path in self.request.local_code}
+            snapshot.use(
+                str(self.job / "inputs" / snapshot.CODE), self.request.origins, sorted(names)
+            )
+            self.path = list(sys.path)
         partial.open_for(self.attempt, self.index)
         if self.request.shell:
             self.shell.install()
