@@ -17,8 +17,8 @@ _PACKAGE_PARENT = str(Path(__file__).resolve().parent.parent)
 # The working directory must not be searched for the runner's own imports: a notebook may have a
 # random.py beside it. The fallback at the end serves a package that is not installed.
 _START = (
-    "import sys; sys.path[:] = [p for p in sys.path if p] + [{parent!r}]; "
-    "{needed}from persist_magic.runner import main; main()"
+    "import sys; sys.path[:] = [p for p in sys.path if p]; {needed}"
+    "sys.path.append({parent!r}); from persist_magic.runner import main; main()"
 )
 # Another interpreter may lack what the runner imports only when it is late: at the results.
 _NEEDED = "import blake3, cloudpickle, psutil; "

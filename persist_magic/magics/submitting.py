@@ -157,7 +157,7 @@ def confirm(plan: Plan, max_input: str) -> None:
         limit = parse_size(max_input)
     except UsageError as error:
         raise UsageError(f"PersistMagics.max_input: {error.message}", error.hint) from None
-    if plan.dump.size <= limit:
+    if plan.dump.size <= limit or not plan.inputs:
         return
     largest = max(plan.inputs, key=lambda name: int(plan.inputs[name].get("bytes", 0)))
     words = (

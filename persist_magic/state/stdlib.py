@@ -130,8 +130,8 @@ def _give_decimal(value: Any) -> None:
 
 # ---- logging
 
-# The kernel's own, set by it when it starts.
-_APPLICATIONS = ("IPKernelApp", "TerminalIPythonApp")
+# Set by the kernel and by IPython when they start; the last is its completer's parser.
+_APPLICATIONS = ("IPKernelApp", "TerminalIPythonApp", "parso")
 
 
 def _take_logging() -> object | None:
