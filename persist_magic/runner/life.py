@@ -151,9 +151,10 @@ class _Life:
 
     def _give_state(self, state: dict[str, object]) -> None:
         from persist_magic.state import give_state
+        from persist_magic.state.shell import NAMES
 
         give_state(state, lambda module, then: after_import(module, lambda _: then()))
-        self.shell.state = state
+        self.shell.state = {name: state[name] for name in NAMES if name in state}
 
     def _run(self, call: Any) -> Any:
         if self.request.kind == "function":

@@ -32,7 +32,7 @@ class LazyShell:
         self._making = False
         self._offered = False
         self.shell: Any = None
-        self.state: dict[str, object] = {}  # what the notebook's cells had set in theirs
+        self.state: dict[str, object] = {}  # what was set in the notebook's own
         self.proxy = _Proxy(self.made)
 
     def install(self) -> None:
