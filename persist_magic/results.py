@@ -60,7 +60,9 @@ def describe_outputs(job: JobFacts) -> dict[str, dict[str, Any]]:
 def _described(directories: Sequence[Path]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for directory in directories:
-        manifest = payload.read_manifest(directory) or {}
+        manifest = payload.read_manifest(directory)
+        if manifest is None:
+            raise Damaged(f"{directory} has no {payload.MANIFEST}")
         for name, about in manifest.get("about", {}).items():
             if name != ERROR:
                 found.setdefault(name, about)
@@ -165,7 +167,7 @@ def _loaded(
         if not left:
             break
         loaded = payload.load_all(directory, namespace, index, left)
-        if loaded.failures and not directory.exists():
+        if (loaded.failures or not loaded.values) and not directory.exists():
             raise Damaged(f"{directory} was superseded while it was read")
         all_of_it.values.update(loaded.values)
         all_of_it.notices.extend(loaded.notices)

@@ -102,8 +102,8 @@ def test_value_that_speaks_of_space_is_no_full_disk(root: Path) -> None:
 
 def test_partial_results_can_be_fetched_while_they_are_superseded(root: Path) -> None:
     job = start(
-        "import os\nfrom persist_magic import save\nn = 0\n"
-        "while not os.path.exists('go'):\n    n += 1\n    save(n=n)"
+        "import os, time\nfrom persist_magic import save\nn = 0\n"
+        "while not os.path.exists('go'):\n    n += 1\n    save(n=n)\n    time.sleep(0.002)"
     )
     wait_until(lambda: "n" in job.outputs())
     seen = [job.variables(partial=True)["n"] for _ in range(200)]

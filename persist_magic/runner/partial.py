@@ -105,4 +105,13 @@ def _forget_older(saved: Path, newest: int) -> None:
 def _delete(directory: Path) -> None:
     import shutil
 
+    from persist_magic import facts
+
+    # At once for whoever lists them: a directory that is half deleted would look damaged.
+    gone = directory.with_name(facts.temporary_name())
+    try:
+        os.rename(directory, gone)
+        directory = gone
+    except OSError:
+        pass
     shutil.rmtree(directory, ignore_errors=True)
