@@ -47,7 +47,7 @@ def is_part(value: object) -> bool:
     kind = type(value)
     if kind in CONTAINERS:
         return len(value) < BIG  # type: ignore[arg-type]  # mypy does not narrow by a set of types
-    return kind in SCALARS or (kind is bytes and len(value) < LARGE)  # type: ignore[arg-type]
+    return kind in SCALARS or (kind is bytes and len(value) < LARGE)  # type: ignore[arg-type]  # as above
 
 
 def census(root: list[Any] | tuple[Any, ...] | dict[Any, Any]) -> Census | None:

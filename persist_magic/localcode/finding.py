@@ -70,6 +70,7 @@ def _places(file: object, path: object) -> list[str]:
             return [os.path.abspath(file)]
         places.append(os.path.dirname(os.path.abspath(file)))
     try:
+        # The path of a namespace package is an iterable of a type of its own.
         portions = [path] if isinstance(path, str) else list(path)  # type: ignore[call-overload]
     except Exception:  # not iterable, or a namespace package whose parent is gone
         portions = []
